@@ -1,0 +1,66 @@
+# What people and CI run. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint audit fmt
+
+# A recipe's own progress is worth more than its commands.
+.SILENT:
+
+CARGO ?= cargo
+# make demo ONCE=1 ends by itself: 0 when all that it promises held.
+ONCE ?=
+# make test TESTS=mailer runs the tests whose names hold that word.
+TESTS ?=
+
+TOOLS := $(CURDIR)/.tools
+lint audit: export PATH := $(TOOLS)/cargo/bin:$(TOOLS)/python/bin:$(PATH)
+
+## help: this list
+help:
+	sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## setup: install the Debian packages and lint tools that are missing
+setup:
+	scripts/setup build demo test lint
+	scripts/lint-tools
+
+## demo: show a real submission from queue to deletion, on a private broker (ONCE=1: end by itself)
+demo:
+	scripts/setup demo
+	echo 'demo: building (the first time takes some minutes)'
+	$(CARGO) build --locked --package kvit-cli --bin kvit
+	$(CARGO) run --quiet --locked --package kvit-cli --bin kvit -- demo $(if $(ONCE),--once)
+
+## test: every test: units, and end to end on a private RabbitMQ and a real SMTP peer (TESTS=word: only those)
+test:
+	scripts/setup test
+	echo 'test: building the programs that the tests start, stop and kill'
+	$(CARGO) build --workspace --locked --bins
+	echo 'test: building and running the tests'
+	$(CARGO) test --workspace --locked --no-fail-fast -- $(TESTS)
+
+## lint: format, clippy, documentation, licences and sources of dependencies, spelling, YAML, image and shell files
+lint:
+	scripts/setup lint
+	scripts/lint-tools
+	step() { echo "lint: $$1"; shift; "$$@"; }
+	step 'format' $(CARGO) fmt --all --check
+	step 'spelling' typos
+	step 'compose file' check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	step 'image file' hadolint deploy/docker/Dockerfile
+	step 'shell' shellcheck .ci/run scripts/setup scripts/lint-tools deploy/docker/ready
+	step 'dependencies' $(CARGO) deny --log-level error check bans licenses sources
+	step 'clippy' $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	step 'documentation' env RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --locked
+
+## audit: known vulnerabilities in dependencies (fetches the advisory database, so it needs the internet)
+audit:
+	scripts/lint-tools
+	$(CARGO) deny check advisories
+
+## fmt: format the code
+fmt:
+	$(CARGO) fmt --all

@@ -1,0 +1,4 @@
+//! The operators' command.
+
+pub mod demo;
+pub mod form_import;

@@ -1,0 +1,164 @@
+//! Composes both mails once, encrypts what must be encrypted, and says what is held instead.
+
+use std::sync::Arc;
+
+use domain::{DepartmentId, EmailAddress, Form, Reason, Submission, Words};
+use jiff::Timestamp;
+use letter::{DepartmentInput, LetterError, Letters, Parcel, ReceiptInput};
+use openpgp::{Certificate, Sealing, SigningKey};
+use vault::Index;
+use worker::DepartmentState;
+
+use crate::take::{Intake, Trouble};
+
+/// The department's mails, or why they wait.
+pub(crate) enum Department {
+    /// Composed and encrypted.
+    Mails(Vec<Parcel>),
+    /// Waits for a certificate, or for a person.
+    Held(Reason),
+}
+
+/// What composing needs, owned, so that it can go to a thread of the pool.
+pub(crate) struct Job {
+    pub(crate) submission: Submission,
+    pub(crate) form: Arc<Form>,
+    pub(crate) department: DepartmentId,
+    pub(crate) references: Vec<String>,
+    pub(crate) test_mail: Option<EmailAddress>,
+    /// The submitter's address and, where one was given, certificate.
+    pub(crate) receipt: Option<(EmailAddress, Option<Vec<u8>>)>,
+    /// Whether the department is mailed at all.
+    pub(crate) mails_department: bool,
+}
+
+/// What was composed.
+pub(crate) struct Composed {
+    pub(crate) department: Option<Department>,
+    pub(crate) receipt: Option<Parcel>,
+}
+
+struct Desk {
+    letters: Arc<Letters>,
+    signer: Option<SigningKey>,
+    recipients: DepartmentState,
+    rfc9580: bool,
+    name: Words,
+    mail: EmailAddress,
+    index: Arc<Index>,
+    message_domain: String,
+    max_bytes: usize,
+    now: Timestamp,
+}
+
+impl Intake {
+    /// Composes on a thread of the bounded pool: as many at once as there are cores.
+    pub(crate) async fn compose(&self, job: Job, index: Arc<Index>, now: Timestamp) -> Result<Composed, Trouble> {
+        let config = &self.loaded.config;
+        let settings = config
+            .departments
+            .get(&job.department)
+            .ok_or(Trouble::internal("no such department"))?;
+        let desk = Desk {
+            letters: Arc::clone(&self.letters),
+            signer: self.signer.clone(),
+            recipients: self.certificates.of(&job.department, now),
+            rfc9580: settings.rfc9580,
+            name: settings.name.clone(),
+            mail: settings.mail.clone(),
+            index,
+            message_domain: self.message_domain.clone(),
+            max_bytes: config.smtp.max_message_bytes,
+            now,
+        };
+        let _turn = self
+            .crypto
+            .acquire()
+            .await
+            .map_err(|_| Trouble::internal("the pool is closed"))?;
+        tokio::task::spawn_blocking(move || desk.compose(&job))
+            .await
+            .map_err(|_| Trouble::internal("composing panicked"))?
+    }
+}
+
+/// A `Message-ID` without its brackets: the same for the same submission, version and role, for ever.
+pub(crate) fn message_id(index: &Index, submission: domain::SubmissionId, role: &str, domain: &str) -> String {
+    let name = index.name("message id", &[submission.0.as_bytes(), role.as_bytes()]);
+    format!("{}@{domain}", hex::encode(&name[..16]))
+}
+
+impl Desk {
+    fn compose(&self, job: &Job) -> Result<Composed, Trouble> {
+        let department = job.mails_department.then(|| self.department(job)).transpose()?;
+        let receipt = job.receipt.as_ref();
+        let receipt = receipt
+            .map(|(to, key)| self.receipt(job, to, key.as_deref()))
+            .transpose()?;
+        Ok(Composed { department, receipt })
+    }
+
+    fn department(&self, job: &Job) -> Result<Department, Trouble> {
+        let recipients = match &self.recipients {
+            DepartmentState::Usable(recipients) => recipients,
+            DepartmentState::Held(reason) => return Ok(Department::Held(*reason)),
+        };
+        let input = DepartmentInput {
+            submission: &job.submission,
+            form: &job.form,
+            department: &self.name,
+            to: job.test_mail.as_ref().unwrap_or(&self.mail),
+            reply_to: &self.mail,
+            message_id: &|role| message_id(&self.index, job.submission.id, role, &self.message_domain),
+            references: &job.references,
+        };
+        match self
+            .letters
+            .department(&input, &self.sealing(recipients), self.max_bytes)
+        {
+            Ok(mails) => Ok(Department::Mails(mails)),
+            Err(LetterError::TooLarge) => Ok(Department::Held(Reason::TooLarge)),
+            Err(LetterError::Seal(openpgp::SealError::Certificate { state, .. })) => Ok(Department::Held(
+                Option::<Reason>::from(state).unwrap_or(Reason::NoEncryptionKey),
+            )),
+            Err(error) => Err(Trouble::Internal(
+                anyhow::Error::new(error).context("composing the department's mail"),
+            )),
+        }
+    }
+
+    fn receipt(&self, job: &Job, to: &EmailAddress, key: Option<&[u8]>) -> Result<Parcel, Trouble> {
+        // A bad key is ignored: the receipt carries no answers.
+        let own = key.and_then(|key| Certificate::read(key, None).ok());
+        let own: Vec<Certificate> = own
+            .filter(|key| key.state(self.now) == openpgp::CertificateState::Usable)
+            .into_iter()
+            .collect();
+        let sealing = self.sealing(&own);
+        let make = |sealing| {
+            self.letters.receipt(&ReceiptInput {
+                submission: &job.submission,
+                form: &job.form,
+                department: &self.name,
+                to: job.test_mail.as_ref().unwrap_or(to),
+                message_id: &message_id(&self.index, job.submission.id, "receipt", &self.message_domain),
+                date: job.submission.received_at,
+                sealing,
+            })
+        };
+        let made = match make((!own.is_empty()).then_some(&sealing)) {
+            Err(LetterError::Seal(_)) => make(None),
+            made => made,
+        };
+        made.map_err(|error| Trouble::Internal(anyhow::Error::new(error).context("composing the receipt")))
+    }
+
+    fn sealing<'a>(&'a self, recipients: &'a [Certificate]) -> Sealing<'a> {
+        Sealing {
+            recipients,
+            signer: self.signer.as_ref(),
+            rfc9580: self.rfc9580,
+            now: self.now,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Takes submissions from the sites' queues: open, read, check, compose, seal, record, and only then ack.
+//!
+//! What is read here is personal; it exists in this process's memory alone, from the broker's delivery to the sealed
+//! payload in the ledger. A message that cannot be taken is put aside, sealed; a store that is away holds the message in
+//! the broker.
+//!
+//! What this service is not: it sends nothing, and deletes nothing but keys that came to no use.
+
+pub mod check;
+pub mod coerce;
+pub mod digest;
+pub mod json;
+pub mod shapes;
+
+mod compose;
+mod event;
+mod held;
+mod identity;
+mod message;
+mod record;
+pub mod requests;
+mod take;
+
+use std::sync::Arc;
+
+use broker::{Delivery, dead_queue, submissions_queue};
+use ledger::WorkerId;
+use openpgp::UnsealKey;
+use runtime::{Context, Exit, Loaded};
+use tokio::sync::{RwLock, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use worker::{Certificates, Keys, Notices, Presence};
+
+use crate::take::Intake;
+
+/// Runs the service until it is told to stop; what is in hand then is finished first.
+///
+/// # Errors
+///
+/// Where the configuration cannot be used (78).
+pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    let link = worker::link(config, "kvit-intake", context.health.check("broker"))?;
+    let intake = Arc::new(open(Arc::clone(&loaded), &context, link.clone())?);
+
+    let idle = CancellationToken::new();
+    let background = TaskTracker::new();
+    background.spawn(
+        Presence {
+            ledger: intake.ledger.clone(),
+            worker: intake.worker,
+            service: "intake",
+            check: context.health.check("store"),
+            lease: None,
+            clock: context.clock.clone(),
+        }
+        .keep(idle.clone()),
+    );
+    background.spawn(held::watch(
+        Arc::clone(&intake),
+        context.health.check("keys"),
+        idle.clone(),
+    ));
+    background.spawn(requests::serve(Arc::clone(&intake), idle.clone()));
+
+    let mut queues = Vec::new();
+    for site in config.sites.keys() {
+        link.declare_site(site);
+        queues.extend([submissions_queue(site), dead_queue(site)]);
+    }
+    link.declare_duties();
+    let shutdown = context.shutdown.clone();
+    let handler = move |delivery: Delivery| {
+        let intake = Arc::clone(&intake);
+        let shutdown = shutdown.clone();
+        async move { intake.take(delivery, &shutdown).await }
+    };
+    link.consume(queues, config.broker.prefetch, context.shutdown.clone(), handler)
+        .await;
+    idle.cancel();
+    background.close();
+    background.wait().await;
+    Ok(())
+}
+
+fn open(loaded: Arc<Loaded>, context: &Context, link: broker::Link) -> anyhow::Result<Intake> {
+    let config = &loaded.config;
+    let keys = Keys {
+        intake: true,
+        mail: true,
+        journal: true,
+        registration: true,
+        index: true,
+    };
+    let vault = worker::vault(config, keys)?;
+    let letters = Arc::new(worker::letters(config)?);
+    let unseal = config.intake.unseal_key().map_err(Exit::config)?;
+    let from = openpgp::Mailbox::parse(&config.smtp.from).map_err(Exit::config)?;
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    Ok(Intake {
+        ledger: worker::ledger(config)?,
+        notices: Notices::new(Arc::clone(&loaded), Arc::clone(&letters), vault.clone())?,
+        vault,
+        letters,
+        certificates: Certificates::new(Arc::clone(&loaded)),
+        signer: worker::signer(config)?,
+        unseal: unseal
+            .map(|bytes| UnsealKey::read(&bytes).map_err(Exit::config))
+            .transpose()?,
+        link,
+        worker: WorkerId::new(),
+        clock: context.clock.clone(),
+        message_domain: from.address.domain().to_owned(),
+        crypto: Arc::new(Semaphore::new(cores)),
+        alone: RwLock::new(()),
+        loaded,
+    })
+}

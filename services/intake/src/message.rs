@@ -1,0 +1,172 @@
+//! A message as it came, and as it is kept sealed while it waits.
+
+use std::collections::BTreeMap;
+
+use broker::{Delivery, Properties};
+use domain::SiteId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::shapes::Headers;
+
+/// What tells a kept message from anything else, and its format's version.
+const MAGIC: &[u8] = b"kvit-message-1\n";
+
+/// A message from a site. Personal: it has no `Debug`.
+#[derive(Clone)]
+pub(crate) struct Message {
+    /// The queue says which site it is.
+    pub(crate) site: SiteId,
+    pub(crate) body: Vec<u8>,
+    pub(crate) properties: Properties,
+    pub(crate) received_at: Timestamp,
+    pub(crate) redelivered: bool,
+    /// Came by the dead-letter queue: it is put aside unparsed.
+    pub(crate) dead: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    site: SiteId,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+    message_id: Option<String>,
+    timestamp: Option<i64>,
+    headers: BTreeMap<String, String>,
+    received_at: Timestamp,
+    /// What was decided when the message was judged, where it waits for nothing but a certificate.
+    decided: Option<Decided>,
+}
+
+/// What a version was when it was judged: composing it later must say the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Decided {
+    pub(crate) version: u32,
+    pub(crate) changed: Vec<String>,
+    pub(crate) withdrawn: bool,
+    /// The `Message-ID` of the first version's mail.
+    pub(crate) references: Vec<String>,
+}
+
+impl Message {
+    /// The message of a delivery; `None` where its queue is no configured site's.
+    pub(crate) fn from_delivery(delivery: Delivery, received_at: Timestamp) -> Option<Self> {
+        let Delivery {
+            queue,
+            body,
+            properties,
+            redelivered,
+            ..
+        } = delivery;
+        let (site, dead) = match (
+            queue.strip_prefix("kvit.submissions."),
+            queue.strip_prefix("kvit.dead."),
+        ) {
+            (Some(site), _) => (site, false),
+            (_, Some(site)) => (site, true),
+            _ => return None,
+        };
+        Some(Self {
+            site: site.parse().ok()?,
+            body: body.to_vec(),
+            properties,
+            received_at,
+            redelivered,
+            dead,
+        })
+    }
+
+    /// The properties that mean something to Kvit.
+    pub(crate) fn headers(&self) -> Headers {
+        let given = self.properties.clone();
+        Headers::from_map(
+            &given.headers,
+            given.content_type,
+            given.content_encoding,
+            given.message_id,
+            given.timestamp,
+        )
+    }
+
+    /// Whether it says that it is sealed.
+    pub(crate) fn is_sealed(&self) -> bool {
+        let kind = self.properties.content_type.as_deref().unwrap_or_default();
+        kind.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case("application/pgp-encrypted")
+    }
+
+    /// The message as bytes, to be sealed.
+    pub(crate) fn encode(&self, decided: Option<Decided>) -> Vec<u8> {
+        let head = Head {
+            site: self.site.clone(),
+            content_type: self.properties.content_type.clone(),
+            content_encoding: self.properties.content_encoding.clone(),
+            message_id: self.properties.message_id.clone(),
+            timestamp: self.properties.timestamp,
+            headers: self.properties.headers.clone(),
+            received_at: self.received_at,
+            decided,
+        };
+        let head = serde_json::to_vec(&head).expect("a head is plain JSON");
+        [MAGIC, &head, b"\n", &self.body].concat()
+    }
+
+    /// Reads what [`Message::encode`] wrote.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Option<Decided>)> {
+        let rest = bytes.strip_prefix(MAGIC)?;
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let head: Head = serde_json::from_slice(&rest[..end]).ok()?;
+        let message = Self {
+            site: head.site,
+            body: rest[end + 1..].to_vec(),
+            properties: Properties {
+                content_type: head.content_type,
+                content_encoding: head.content_encoding,
+                message_id: head.message_id,
+                timestamp: head.timestamp,
+                headers: head.headers,
+            },
+            received_at: head.received_at,
+            redelivered: false,
+            dead: false,
+        };
+        Some((message, head.decided))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_message_is_read_as_it_was() {
+        let message = Message {
+            site: "eksempel".parse().expect("a site"),
+            body: b"{\"a\":\"\n\"}\n".to_vec(),
+            properties: Properties {
+                message_id: Some("m".to_owned()),
+                headers: BTreeMap::from([("x-kvit-form".to_owned(), "f".to_owned())]),
+                ..Properties::default()
+            },
+            received_at: Timestamp::UNIX_EPOCH,
+            redelivered: true,
+            dead: false,
+        };
+        let decided = Decided {
+            version: 2,
+            changed: vec!["navn".to_owned()],
+            withdrawn: false,
+            references: vec!["a@b".to_owned()],
+        };
+        let (read, kept) = Message::decode(&message.encode(Some(decided.clone()))).expect("a message");
+        assert_eq!(
+            (read.body, read.site, kept),
+            (message.body, message.site, Some(decided))
+        );
+        assert_eq!(read.properties.headers, message.properties.headers);
+        assert!(Message::decode(b"{}").is_none());
+    }
+}

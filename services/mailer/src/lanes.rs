@@ -1,0 +1,99 @@
+//! Lanes: as many duties at once as there are connections to the relay, and no more.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::DutyId;
+use tokio::sync::{Mutex as Turn, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::relay::Relay;
+use crate::send::Mailer;
+
+/// The duties that wait for a lane, and the lanes.
+pub(crate) struct Lanes {
+    queue: Mutex<Option<mpsc::Sender<DutyId>>>,
+    waiting: Arc<Mutex<HashSet<DutyId>>>,
+    tasks: TaskTracker,
+}
+
+impl Lanes {
+    /// Opens so many lanes. They end when [`Lanes::close`] is called and nothing is in hand; on `shutdown` they drop
+    /// what only waits, since the ledger still has it.
+    pub(crate) fn open(count: usize, mailer: &Arc<Mailer>, relay: &Arc<Relay>, shutdown: &CancellationToken) -> Self {
+        let (queue, waiters) = mpsc::channel(4096);
+        let waiters = Arc::new(Turn::new(waiters));
+        let waiting: Arc<Mutex<HashSet<DutyId>>> = Arc::default();
+        let tasks = TaskTracker::new();
+        for _ in 0..count.max(1) {
+            let lane = Lane {
+                waiters: Arc::clone(&waiters),
+                waiting: Arc::clone(&waiting),
+                mailer: Arc::clone(mailer),
+                relay: Arc::clone(relay),
+                shutdown: shutdown.clone(),
+            };
+            tasks.spawn(lane.serve());
+        }
+        tasks.close();
+        Self {
+            queue: Mutex::new(Some(queue)),
+            waiting,
+            tasks,
+        }
+    }
+
+    /// Takes duties to be done; those that wait already are not taken twice. Waits for room.
+    pub(crate) async fn take(&self, ids: Vec<DutyId>) {
+        let Some(queue) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone() else {
+            return;
+        };
+        for id in ids {
+            let new = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            if new && queue.send(id).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes no more, and waits until what is in hand is done.
+    pub(crate) async fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.tasks.wait().await;
+    }
+}
+
+struct Lane {
+    waiters: Arc<Turn<mpsc::Receiver<DutyId>>>,
+    waiting: Arc<Mutex<HashSet<DutyId>>>,
+    mailer: Arc<Mailer>,
+    relay: Arc<Relay>,
+    shutdown: CancellationToken,
+}
+
+impl Lane {
+    async fn serve(self) {
+        let mut connection = self.relay.connection();
+        while let Some(id) = self.next().await {
+            let ready = tokio::select! {
+                () = self.shutdown.cancelled() => false,
+                () = self.relay.available() => true,
+            };
+            if ready {
+                self.mailer.discharge(id, &mut connection).await;
+            }
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
+        connection.quit().await;
+    }
+
+    async fn next(&self) -> Option<DutyId> {
+        let mut waiters = self.waiters.lock().await;
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => None,
+            id = waiters.recv() => id,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Sends the sealed mails of the duty ledger: claim, send, settle.
+//!
+//! Wake-ups from the broker are hints; the ledger says what is owed. Each connection to the relay is a *lane* that takes
+//! one duty at a time. When the last duty that binds a submission is settled, its keys are destroyed here at once.
+//!
+//! What this service is not: it composes no letter but notices, opens nothing but composed mails, and sends a department
+//! nothing that is not sealed.
+
+mod lanes;
+mod relay;
+mod retry;
+mod send;
+
+use std::sync::Arc;
+
+use broker::{Delivery, MAIL_DUTIES, Verdict, wake_ids};
+use ledger::WorkerId;
+use runtime::{Context, Loaded};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use worker::{Keys, Notices, Presence};
+
+use crate::lanes::Lanes;
+use crate::relay::Relay;
+use crate::send::Mailer;
+
+/// How many wake-ups the broker may have under way to this service at once; each holds up to 500 ids.
+const PREFETCH: u16 = 4;
+
+/// Runs the service until it is told to stop; what is in hand then is finished first.
+///
+/// # Errors
+///
+/// Where the configuration cannot be used (78).
+pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    let ledger = worker::ledger(config)?;
+    let vault = worker::vault(
+        config,
+        Keys {
+            mail: true,
+            ..Keys::default()
+        },
+    )?;
+    let letters = Arc::new(worker::letters(config)?);
+    let link = worker::link(config, "kvit-mailer", context.health.check("broker"))?;
+    link.declare_duties();
+    let relay = Arc::new(Relay::new(&config.smtp, context.health.check("relay"))?);
+    let worker = WorkerId::new();
+    let mailer = Arc::new(Mailer {
+        ledger: ledger.clone(),
+        notices: Notices::new(Arc::clone(&loaded), letters, vault.clone())?,
+        vault,
+        worker,
+        retry: config.retry.clone(),
+        lease: config.mailer.lease,
+        loaded: Arc::clone(&loaded),
+        clock: context.clock.clone(),
+    });
+
+    let idle = CancellationToken::new();
+    let background = TaskTracker::new();
+    background.spawn(
+        Presence {
+            ledger,
+            worker,
+            service: "mailer",
+            check: context.health.check("store"),
+            lease: Some(config.mailer.lease),
+            clock: context.clock.clone(),
+        }
+        .keep(idle.clone()),
+    );
+    background.spawn(Arc::clone(&relay).watch(idle.clone()));
+
+    let lanes = Arc::new(Lanes::open(
+        usize::from(config.smtp.connections),
+        &mailer,
+        &relay,
+        &context.shutdown,
+    ));
+    let into = Arc::clone(&lanes);
+    let wake = move |delivery: Delivery| {
+        let lanes = Arc::clone(&into);
+        async move {
+            lanes.take(wake_ids(&delivery.body)).await;
+            Verdict::Ack
+        }
+    };
+    link.consume(vec![MAIL_DUTIES.to_owned()], PREFETCH, context.shutdown.clone(), wake)
+        .await;
+    lanes.close().await;
+    idle.cancel();
+    background.close();
+    background.wait().await;
+    Ok(())
+}

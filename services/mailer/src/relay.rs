@@ -1,0 +1,420 @@
+//! The relay: connections to it, and whether it can be reached.
+//!
+//! lettre reads without a time limit, so every step has one here. What a relay says in words is never kept: a reply is
+//! its code.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use domain::EmailAddress;
+use letter::Parcel;
+use lettre::Address;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, MailParameter, RcptParameter};
+use lettre::transport::smtp::response::Response;
+use runtime::config::Smtp;
+use runtime::{Check, Exit};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// The time limits of RFC 5321, section 4.5.3.2, and one for connecting.
+const CONNECT: Duration = Duration::from_secs(30);
+const COMMAND: Duration = Duration::from_secs(300);
+const FINAL_DOT: Duration = Duration::from_secs(600);
+/// A connection that has been idle for longer is tried before it is trusted.
+const IDLE: Duration = Duration::from_secs(5);
+/// How long the lanes pause after the relay turned them away, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// How often a relay that nothing is sent through is looked at.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Why a mail was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RelayError {
+    /// The relay refused this mail for good.
+    #[error("the relay refused the mail ({0})")]
+    Refused(u16),
+    /// The relay refused this mail for now.
+    #[error("the relay asks to try later ({0})")]
+    Later(u16),
+    /// The relay has a smaller limit than the mail's size.
+    #[error("the mail is larger than the relay takes")]
+    TooLarge,
+    /// The relay does not take addresses beyond ASCII.
+    #[error("the relay does not offer SMTPUTF8")]
+    NoSmtpUtf8,
+    /// The connection failed before the mail was given over.
+    #[error("the relay cannot be reached")]
+    Unreachable,
+    /// The connection failed after the mail was given over and before the answer: it may have been accepted.
+    #[error("the relay did not answer after the mail was given over")]
+    Unknown,
+}
+
+/// How the relay is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Security {
+    /// As it is; the configuration allows it on this machine alone (P12).
+    Plain,
+    /// TLS from the first byte.
+    Implicit,
+    /// TLS after STARTTLS, and nothing without it.
+    StartTls,
+}
+
+/// The configured relay.
+pub(crate) struct Relay {
+    host: String,
+    port: u16,
+    security: Security,
+    credentials: Option<Credentials>,
+    hello: ClientId,
+    bounce: EmailAddress,
+    check: Check,
+    /// When the lanes may go on; `None` while the relay cannot be reached.
+    open_at: watch::Sender<Option<Instant>>,
+}
+
+impl Relay {
+    /// The relay of the configuration; not yet connected to.
+    pub(crate) fn new(smtp: &Smtp, check: Check) -> anyhow::Result<Self> {
+        let text = smtp.url().map_err(Exit::config)?;
+        let url = url::Url::parse(&text)
+            .map_err(Exit::config)
+            .context("reading smtp.url")?;
+        let (security, port) = match url.scheme() {
+            "smtps" => (Security::Implicit, 465),
+            "smtp+starttls" => (Security::StartTls, 587),
+            _ => (Security::Plain, 25),
+        };
+        let decode = |text: &str| percent_decode(text);
+        let credentials = (!url.username().is_empty())
+            .then(|| Credentials::new(decode(url.username()), decode(url.password().unwrap_or_default())));
+        Ok(Self {
+            host: url
+                .host_str()
+                .unwrap_or("127.0.0.1")
+                .trim_matches(['[', ']'])
+                .to_owned(),
+            port: url.port().unwrap_or(port),
+            security,
+            credentials,
+            hello: ClientId::Domain(smtp.bounce.domain().to_owned()),
+            bounce: smtp.bounce.clone(),
+            check,
+            open_at: watch::Sender::new(None),
+        })
+    }
+
+    /// A lane's connection; opened when it is first needed.
+    pub(crate) fn connection(self: &std::sync::Arc<Self>) -> Connection {
+        Connection {
+            relay: std::sync::Arc::clone(self),
+            open: None,
+        }
+    }
+
+    /// Waits until the relay can be reached and does not ask to slow down.
+    pub(crate) async fn available(&self) {
+        let mut opened = self.open_at.subscribe();
+        loop {
+            let open_at = *opened.borrow_and_update();
+            match open_at {
+                Some(at) if at <= Instant::now() => return,
+                Some(at) => sleep_until(at).await,
+                None => {
+                    if opened.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at the relay until `ended`: at once and often while it cannot be reached, else now and then.
+    pub(crate) async fn watch(self: std::sync::Arc<Self>, ended: CancellationToken) {
+        let mut pause = PAUSE.0;
+        loop {
+            match self.connect().await {
+                Ok(mut open) => {
+                    self.reached();
+                    pause = PAUSE.0;
+                    let _ = timeout(COMMAND, open.smtp.quit()).await;
+                }
+                Err(error) => {
+                    self.lost(error);
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+            let wait = if self.check.is_up() { LOOK } else { pause };
+            let mut state = self.open_at.subscribe();
+            tokio::select! {
+                () = ended.cancelled() => return,
+                () = sleep(wait) => {}
+                // A lane lost the relay: look at it at once rather than at the next round.
+                _ = state.wait_for(Option::is_none), if self.check.is_up() => {}
+            }
+        }
+    }
+
+    fn reached(&self) {
+        if !self.check.is_up() {
+            tracing::info!(relay = %self.address(), "the relay can be reached");
+        }
+        self.check.up();
+        self.open_at.send_if_modified(|at| {
+            let closed = at.is_none();
+            if closed {
+                *at = Some(Instant::now());
+            }
+            closed
+        });
+    }
+
+    fn lost(&self, error: RelayError) {
+        let words = format!("cannot use the relay at {}: {error}; trying again", self.address());
+        if self.check.is_up() {
+            tracing::warn!(relay = %self.address(), %error, "the relay cannot be used; trying again");
+        }
+        self.check.down(&words);
+        self.open_at.send_replace(None);
+    }
+
+    /// The relay turned a lane away with 421: all lanes pause.
+    fn slow_down(&self) {
+        metrics::counter!("kvit_relay_slow_downs_total").increment(1);
+        self.open_at.send_replace(Some(Instant::now() + PAUSE.1));
+    }
+
+    fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    async fn connect(&self) -> Result<Open, RelayError> {
+        timeout(CONNECT, self.connect_unbounded())
+            .await
+            .unwrap_or(Err(RelayError::Unreachable))
+    }
+
+    async fn connect_unbounded(&self) -> Result<Open, RelayError> {
+        let tls = || TlsParameters::new(self.host.clone()).map_err(|_| RelayError::Unreachable);
+        let implicit = if self.security == Security::Implicit {
+            Some(tls()?)
+        } else {
+            None
+        };
+        let server = (self.host.as_str(), self.port);
+        let mut smtp = AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT), &self.hello, implicit, None)
+            .await
+            .map_err(|error| failure(&error))?;
+        if self.security == Security::StartTls {
+            // A relay that does not offer it, or breaks it off, is not spoken to in the clear.
+            smtp.starttls(tls()?, &self.hello)
+                .await
+                .map_err(|error| failure(&error))?;
+        }
+        if let Some(credentials) = &self.credentials {
+            smtp.auth(DEFAULT_MECHANISMS, credentials)
+                .await
+                .map_err(|error| failure(&error))?;
+        }
+        // lettre keeps neither SIZE nor DSN of the answer, so it is asked for once more.
+        let hello = smtp
+            .command(Ehlo::new(self.hello.clone()))
+            .await
+            .map_err(|error| failure(&error))?;
+        Ok(Open {
+            smtp,
+            offers: Offers::read(&hello),
+            used: Instant::now(),
+        })
+    }
+}
+
+/// What the relay offers beyond SMTP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Offers {
+    size: Option<usize>,
+    dsn: bool,
+    smtp_utf8: bool,
+}
+
+impl Offers {
+    fn read(hello: &Response) -> Self {
+        let mut offers = Self::default();
+        for line in hello.message() {
+            let mut words = line.split_ascii_whitespace();
+            match words.next().map(str::to_ascii_uppercase).as_deref() {
+                Some("SIZE") => offers.size = words.next().and_then(|size| size.parse().ok()).filter(|size| *size > 0),
+                Some("DSN") => offers.dsn = true,
+                Some("SMTPUTF8") => offers.smtp_utf8 = true,
+                _ => {}
+            }
+        }
+        offers
+    }
+}
+
+struct Open {
+    smtp: AsyncSmtpConnection,
+    offers: Offers,
+    used: Instant,
+}
+
+/// One lane's connection to the relay.
+pub(crate) struct Connection {
+    relay: std::sync::Arc<Relay>,
+    open: Option<Open>,
+}
+
+impl Connection {
+    /// Gives a mail to the relay; `Ok` once the relay has accepted it for its recipient.
+    pub(crate) async fn send(&mut self, parcel: &Parcel) -> Result<(), RelayError> {
+        let mut open = self.ready().await?;
+        let sent = transact(&mut open, &self.relay.bounce, parcel).await;
+        match sent {
+            Ok(()) => {
+                open.used = Instant::now();
+                self.open = Some(open);
+            }
+            Err(RelayError::Unreachable | RelayError::Unknown) => self.relay.lost(RelayError::Unreachable),
+            Err(RelayError::Later(421)) => self.relay.slow_down(),
+            // The relay answered: it is well, and this mail's transaction is over with the connection.
+            Err(_) => {
+                let _ = timeout(CONNECT, open.smtp.quit()).await;
+            }
+        }
+        sent
+    }
+
+    /// Says good-bye.
+    pub(crate) async fn quit(mut self) {
+        if let Some(mut open) = self.open.take() {
+            let _ = timeout(Duration::from_secs(2), open.smtp.quit()).await;
+        }
+    }
+
+    async fn ready(&mut self) -> Result<Open, RelayError> {
+        if let Some(mut open) = self.open.take() {
+            let fresh = open.used.elapsed() < IDLE;
+            if fresh || timeout(CONNECT, open.smtp.test_connected()).await.unwrap_or(false) {
+                return Ok(open);
+            }
+        }
+        let opened = self.relay.connect().await;
+        match opened {
+            Ok(_) => self.relay.reached(),
+            Err(RelayError::Later(421)) => self.relay.slow_down(),
+            Err(error) => self.relay.lost(error),
+        }
+        opened
+    }
+}
+
+async fn transact(open: &mut Open, bounce: &EmailAddress, parcel: &Parcel) -> Result<(), RelayError> {
+    let message = parcel.mail.as_bytes();
+    if open.offers.size.is_some_and(|limit| message.len() > limit) {
+        return Err(RelayError::TooLarge);
+    }
+    let (sender, mut parameters) = sender(open.offers, bounce, parcel)?;
+    parameters.push(MailParameter::Size(message.len()));
+    if open.offers.size.is_none() {
+        parameters.pop();
+    }
+    command(open, Mail::new(Some(sender), parameters)).await?;
+    command(open, recipient(open.offers, parcel)?).await?;
+    command(open, Data).await?;
+    // lettre ends the data with a line break of its own.
+    let body = message.strip_suffix(b"\r\n").unwrap_or(message);
+    match timeout(FINAL_DOT, open.smtp.message(body)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(match failure(&error) {
+            RelayError::Unreachable => RelayError::Unknown,
+            answered => answered,
+        }),
+        Err(_) => Err(RelayError::Unknown),
+    }
+}
+
+async fn command(open: &mut Open, command: impl std::fmt::Display) -> Result<(), RelayError> {
+    match timeout(COMMAND, open.smtp.command(command)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(failure(&error)),
+        Err(_) => Err(RelayError::Unreachable),
+    }
+}
+
+/// The envelope sender with the mail's token (VERP), so that a bounce says which mail it is about.
+fn sender(offers: Offers, bounce: &EmailAddress, parcel: &Parcel) -> Result<(Address, Vec<MailParameter>), RelayError> {
+    let token: String = parcel
+        .message_id
+        .split('@')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let token = token.get(token.len().saturating_sub(24)..).unwrap_or(&token);
+    let local = format!("{}+{token}", bounce.local_part());
+    let address = Address::new(local, bounce.domain()).map_err(|_| RelayError::Refused(553))?;
+    let mut parameters = Vec::new();
+    if offers.dsn {
+        parameters.push(parameter("RET", "HDRS"));
+        parameters.push(parameter("ENVID", token));
+    }
+    if parcel.to.needs_smtputf8() || bounce.needs_smtputf8() {
+        if !offers.smtp_utf8 {
+            return Err(RelayError::NoSmtpUtf8);
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    Ok((address, parameters))
+}
+
+fn recipient(offers: Offers, parcel: &Parcel) -> Result<Rcpt, RelayError> {
+    let address: Address = parcel.to.expose().parse().map_err(|_| RelayError::Refused(553))?;
+    let notify = RcptParameter::Other {
+        keyword: "NOTIFY".to_owned(),
+        value: Some("FAILURE".to_owned()),
+    };
+    Ok(Rcpt::new(address, if offers.dsn { vec![notify] } else { Vec::new() }))
+}
+
+fn parameter(keyword: &str, value: &str) -> MailParameter {
+    MailParameter::Other {
+        keyword: keyword.to_owned(),
+        value: Some(value.to_owned()),
+    }
+}
+
+/// What lettre met: a reply by its code, everything else as a lost connection.
+fn failure(error: &lettre::transport::smtp::Error) -> RelayError {
+    match error.status().map(u16::from) {
+        Some(code @ 400..500) => RelayError::Later(code),
+        Some(code @ 500..600) => RelayError::Refused(code),
+        _ => RelayError::Unreachable,
+    }
+}
+
+/// Decodes a URL's user or password.
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match (first, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,208 @@
+//! The story of one mail: claim, open, send, settle, and delete what nothing binds any more.
+
+use std::sync::Arc;
+
+use domain::{DutyId, DutyKind, Reason, SubmissionId};
+use jiff::{SignedDuration, Timestamp};
+use ledger::{Claim, Ledger, NewDuty, Outcome, WorkerId};
+use letter::{Notice, Parcel};
+use runtime::config::Retry;
+use runtime::{Clock, Loaded};
+use store::StoreError;
+use vault::{Purpose, Vault, VaultError};
+use worker::Notices;
+
+use crate::relay::{Connection, RelayError};
+use crate::retry;
+
+/// What the mailer works with.
+pub(crate) struct Mailer {
+    pub(crate) ledger: Ledger,
+    pub(crate) vault: Vault,
+    pub(crate) notices: Notices,
+    pub(crate) worker: WorkerId,
+    pub(crate) retry: Retry,
+    pub(crate) lease: SignedDuration,
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) clock: Clock,
+}
+
+/// Why a mail was not sent, by what happens next.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The relay, or the way to it.
+    #[error("sending the mail")]
+    Relay(#[from] RelayError),
+    /// The ledger did not answer: the lease runs out, and the sweep brings the duty back.
+    #[error("using the ledger")]
+    Ledger(#[from] StoreError),
+    /// The vault did not answer.
+    #[error("using the vault")]
+    Vault(#[from] VaultError),
+    /// The mail cannot be opened, or is not what may be sent.
+    #[error("opening the sealed mail")]
+    Unusable,
+}
+
+impl Mailer {
+    /// Discharges a duty, or leaves it for later; logs a failure once.
+    pub(crate) async fn discharge(&self, id: DutyId, connection: &mut Connection) {
+        if let Err(error) = self.send(id, connection).await {
+            let cause: &dyn std::error::Error = &error;
+            let source = cause.source().map(ToString::to_string);
+            tracing::warn!(duty.id = %id, %error, cause = source, "a mail could not be settled; it is tried again");
+        }
+    }
+
+    async fn send(&self, id: DutyId, connection: &mut Connection) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let Some(claim) = self.ledger.claim(id, self.worker, now, now + self.lease).await? else {
+            return Ok(()); // done, not due, or in another worker's hands
+        };
+        let outcome = match self.open(&claim).await {
+            Ok(parcel) => connection.send(&parcel).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        self.settle(&claim, outcome).await
+    }
+
+    /// The mail of a claim, opened in memory.
+    async fn open(&self, claim: &Claim) -> Result<Parcel, Failure> {
+        let payload = claim.payload.as_ref().ok_or(Failure::Unusable)?;
+        let key = self
+            .vault
+            .key(payload.owner, Purpose::Mail)
+            .await?
+            .ok_or(Failure::Unusable)?;
+        let parcel = key.open(claim.id.0.as_bytes(), &payload.sealed)?;
+        let parcel = Parcel::decode(&parcel).map_err(|_| Failure::Unusable)?;
+        // P1: a department's mail is sealed, or it is not sent.
+        if claim.kind == DutyKind::DepartmentMail && !parcel.mail.is_sealed() {
+            return Err(Failure::Unusable);
+        }
+        Ok(parcel)
+    }
+
+    async fn settle(&self, claim: &Claim, sent: Result<(), Failure>) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let outcome = match &sent {
+            Ok(()) => Outcome::Done,
+            Err(failure) => self.consequence(claim, failure, now),
+        };
+        let follows = match outcome {
+            Outcome::Cancel(Reason::Undeliverable) => self.undeliverable(claim, now).await,
+            _ => None,
+        };
+        report(claim, outcome, sent.as_ref().err());
+        let settled = self.ledger.settle(claim.id, self.worker, outcome, follows, now).await?;
+        if let Some(submission) = settled.deleting {
+            self.finish(submission, now).await?;
+        }
+        if claim.kind == DutyKind::Notice && outcome == Outcome::Done {
+            // Losing this only leaves a key without data, which the sweep finds.
+            self.vault.destroy_one(claim.id.0, Purpose::Mail).await?;
+        }
+        Ok(())
+    }
+
+    /// What a failure means for a duty.
+    fn consequence(&self, claim: &Claim, failure: &Failure, now: Timestamp) -> Outcome {
+        match failure {
+            Failure::Relay(RelayError::Unknown) => Outcome::Unknown {
+                at: self.next(claim, now),
+            },
+            Failure::Relay(RelayError::Refused(code)) => permanent(claim.kind, Reason::Smtp(*code)),
+            Failure::Relay(RelayError::TooLarge) => permanent(claim.kind, Reason::TooLarge),
+            Failure::Relay(RelayError::NoSmtpUtf8) => permanent(claim.kind, Reason::Smtp(553)),
+            Failure::Relay(RelayError::Later(code)) => self.later(claim, Some(Reason::Smtp(*code)), now),
+            Failure::Relay(RelayError::Unreachable) => self.later(claim, None, now),
+            Failure::Ledger(_) => self.later(claim, None, now),
+            Failure::Vault(error) if error.is_transient() => self.later(claim, None, now),
+            Failure::Vault(_) | Failure::Unusable => Outcome::Fail(None),
+        }
+    }
+
+    /// Again later, until it has been tried for long enough.
+    fn later(&self, claim: &Claim, reason: Option<Reason>, now: Timestamp) -> Outcome {
+        if now.duration_since(claim.created_at) < self.retry.give_up {
+            return Outcome::Retry {
+                at: self.next(claim, now),
+                reason,
+            };
+        }
+        match claim.kind {
+            DutyKind::Receipt => Outcome::Cancel(Reason::Undeliverable),
+            _ => Outcome::Fail(reason),
+        }
+    }
+
+    fn next(&self, claim: &Claim, now: Timestamp) -> Timestamp {
+        // The duty's id is random enough to keep what failed together from coming back together.
+        let jitter = f64::from(claim.id.0.as_bytes()[15]) / 255.0;
+        now + retry::pause(claim.attempts, self.retry.first, self.retry.most, jitter)
+    }
+
+    /// The notice that a receipt could not be delivered (D3). Where it cannot be made, the department is not told; the
+    /// log is.
+    async fn undeliverable(&self, claim: &Claim, now: Timestamp) -> Option<NewDuty> {
+        let reference = claim.reference.as_deref()?.parse().ok()?;
+        let department = claim.department.as_ref()?;
+        let test = claim.test.then(|| self.test_address(claim)).flatten();
+        let notice = Notice::ReceiptUndeliverable { reference };
+        match self.notices.duty(department, &notice, &[], test.as_ref(), now).await {
+            Ok(duty) => Some(duty),
+            Err(error) => {
+                tracing::error!(duty.id = %claim.id, %error, "no notice of an undeliverable receipt could be made");
+                None
+            }
+        }
+    }
+
+    fn test_address(&self, claim: &Claim) -> Option<domain::EmailAddress> {
+        let site = self.loaded.config.sites.get(claim.site.as_ref()?)?;
+        site.test_mail.clone()
+    }
+
+    /// Deletion's second and third step: the keys, then the tombstone.
+    async fn finish(&self, submission: SubmissionId, now: Timestamp) -> Result<(), Failure> {
+        self.vault.destroy(vec![submission.0]).await?;
+        self.ledger.finish_deletion(vec![submission], now).await?;
+        tracing::info!(submission.id = %submission, "deleted");
+        Ok(())
+    }
+}
+
+/// What a refusal for good means: a department's mail waits for a person, a receipt is given up (D3).
+fn permanent(kind: DutyKind, reason: Reason) -> Outcome {
+    match kind {
+        DutyKind::Receipt => Outcome::Cancel(Reason::Undeliverable),
+        DutyKind::Notice => Outcome::Fail(Some(reason)),
+        _ => Outcome::Hold(reason),
+    }
+}
+
+fn report(claim: &Claim, outcome: Outcome, failure: Option<&Failure>) {
+    let cause = failure.and_then(std::error::Error::source).map(ToString::to_string);
+    let kind = claim.kind.as_str();
+    let word = match outcome {
+        Outcome::Done => "accepted",
+        Outcome::Retry { .. } => "retried",
+        Outcome::Unknown { .. } => "unknown",
+        Outcome::Hold(_) => "held",
+        Outcome::Fail(_) => "failed",
+        Outcome::Cancel(_) => "cancelled",
+    };
+    metrics::counter!("kvit_mails_total", "kind" => kind, "outcome" => word).increment(1);
+    match outcome {
+        Outcome::Done => tracing::info!(duty.id = %claim.id, duty.kind = kind, "mail accepted"),
+        Outcome::Retry { at, .. } | Outcome::Unknown { at } => {
+            tracing::warn!(duty.id = %claim.id, duty.kind = kind, next_at = %at, cause, "mail not accepted; trying again");
+        }
+        Outcome::Cancel(reason) => {
+            tracing::warn!(duty.id = %claim.id, duty.kind = kind, %reason, cause, "mail given up");
+        }
+        Outcome::Hold(_) | Outcome::Fail(_) => {
+            tracing::error!(duty.id = %claim.id, duty.kind = kind, cause, "mail waits for a person: kvit duty list");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! When a schedule runs: five fields of cron, in the controller's time zone.
+//!
+//! In the hour that a spring change skips, a job runs at the change; in the hour that autumn repeats, a job at a fixed
+//! time runs once (croner's rules, after Vixie's cron).
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use runtime::{Config, Exit};
+
+/// A text that is no schedule. Its display says what is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is not a schedule of five cron fields: {why}")]
+pub struct NotASchedule {
+    text: String,
+    why: String,
+}
+
+/// A cron expression in a time zone.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    cron: Cron,
+    zone: TimeZone,
+}
+
+impl Expression {
+    /// Reads five fields.
+    ///
+    /// # Errors
+    ///
+    /// [`NotASchedule`]
+    pub fn read(text: &str, zone: &TimeZone) -> Result<Self, NotASchedule> {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
+        let cron = parser.parse(text).map_err(|error| NotASchedule {
+            text: text.to_owned(),
+            why: error.to_string(),
+        })?;
+        Ok(Self {
+            cron,
+            zone: zone.clone(),
+        })
+    }
+
+    /// The first planned time after this one; `None` where there is none within croner's horizon.
+    #[must_use]
+    pub fn after(&self, time: Timestamp) -> Option<Timestamp> {
+        let local = time.to_zoned(self.zone.clone());
+        let next = self.cron.find_next_occurrence(&local, false).ok()?;
+        Some(next.timestamp())
+    }
+
+    /// The last planned time at or before this one.
+    #[must_use]
+    pub fn at_or_before(&self, time: Timestamp) -> Option<Timestamp> {
+        let local = time.to_zoned(self.zone.clone());
+        let last = self.cron.find_previous_occurrence(&local, true).ok()?;
+        Some(last.timestamp())
+    }
+
+    /// The schedule in plain English.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.cron.describe()
+    }
+}
+
+/// A job that runs on a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// Deletes what time lets go.
+    Purge,
+    /// Judges the certificates and warns before they expire.
+    Keys,
+}
+
+/// A named schedule.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Its name in `[schedules]`.
+    pub name: &'static str,
+    /// Its five fields.
+    pub text: String,
+    /// When.
+    pub expression: Expression,
+    /// What.
+    pub job: Job,
+}
+
+/// Every schedule that this version runs.
+///
+/// # Errors
+///
+/// Where an expression cannot be read (78).
+pub fn schedules(config: &Config) -> anyhow::Result<Vec<Schedule>> {
+    let given = &config.schedules;
+    let zone = &config.controller.time_zone;
+    [("purge", &given.purge, Job::Purge), ("keys", &given.keys, Job::Keys)]
+        .into_iter()
+        .map(|(name, text, job)| {
+            let expression = Expression::read(text, zone).map_err(Exit::config)?;
+            Ok(Schedule {
+                name,
+                text: text.clone(),
+                expression,
+                job,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(text: &str, from: &str, count: usize) -> Vec<String> {
+        let zone = TimeZone::get("Europe/Copenhagen").expect("a zone");
+        let expression = Expression::read(text, &zone).expect("a schedule");
+        let mut time: Timestamp = from.parse().expect("a time");
+        let mut times = Vec::new();
+        for _ in 0..count {
+            time = expression.after(time).expect("a next time");
+            times.push(time.to_string());
+        }
+        times
+    }
+
+    #[test]
+    fn a_schedule_is_in_local_time() {
+        assert_eq!(
+            planned("0 6 * * *", "2026-03-28T00:00:00Z", 3),
+            ["2026-03-28T05:00:00Z", "2026-03-29T04:00:00Z", "2026-03-30T04:00:00Z"]
+        );
+    }
+
+    #[test]
+    fn each_day_has_one_run_across_both_changes() {
+        // 02:30 does not exist on 29 March 2026 and exists twice on 25 October 2026.
+        let spring = planned("30 2 * * *", "2026-03-28T12:00:00Z", 2);
+        assert_eq!(spring, ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
+        let autumn = planned("30 2 * * *", "2026-10-24T12:00:00Z", 2);
+        assert_eq!(autumn, ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
+    }
+
+    #[test]
+    fn what_is_not_five_fields_is_refused_by_name() {
+        let zone = TimeZone::UTC;
+        for wrong in ["", "* * * *", "61 * * * *", "0 0 0 * * *", "x"] {
+            let error = Expression::read(wrong, &zone).expect_err(wrong);
+            assert!(error.to_string().contains("five cron fields"), "{error}");
+        }
+    }
+}

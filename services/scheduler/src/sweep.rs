@@ -1,0 +1,131 @@
+//! The sweep: wakes duties that are due, finishes deletions, and forgets what is no longer needed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{JOURNAL_DUTIES, MAIL_DUTIES};
+use domain::{DutyId, DutyKind, SubmissionId};
+use jiff::SignedDuration;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::Scheduler;
+
+/// How often duties and deletions are looked at.
+const SWEEP: Duration = Duration::from_secs(2);
+/// How soon a duty that was woken and is still due is woken again: its wake-up was lost, or its worker is busy.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How many are looked at in one sweep.
+const BATCH: u32 = 2000;
+/// How often quarantine's notices are looked at.
+const NOTIFY: Duration = Duration::from_secs(30);
+/// How often what is no longer needed is forgotten.
+const FORGET: Duration = Duration::from_secs(3600);
+/// A key without data is swept after a day: its data may be on its way.
+const ORPHAN: SignedDuration = SignedDuration::from_hours(24);
+/// Receipts are counted for an hour, and requests waited for for minutes; a day is plenty for both.
+const WINDOW: SignedDuration = SignedDuration::from_hours(24);
+
+/// Sweeps until shutdown.
+pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) {
+    let mut woken: HashMap<DutyId, Instant> = HashMap::new();
+    let mut sweeps = ticks(SWEEP);
+    let mut notices = ticks(NOTIFY);
+    let mut forgets = ticks(FORGET);
+    loop {
+        let (what, swept) = tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = sweeps.tick() => ("duties and deletions", scheduler.sweep(&mut woken).await),
+            _ = notices.tick() => ("notices of quarantine", scheduler.tell_of_quarantine().await),
+            _ = forgets.tick() => ("what is to be forgotten", scheduler.forget().await),
+        };
+        if let Err(error) = swept {
+            tracing::warn!(error = format!("{error:#}"), "{what} could not be swept; trying again");
+        }
+    }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+impl Scheduler {
+    async fn sweep(&self, woken: &mut HashMap<DutyId, Instant>) -> anyhow::Result<()> {
+        self.wake(woken).await?;
+        let now = self.clock.now();
+        let discharged = self.ledger.discharged(BATCH).await?;
+        if !discharged.is_empty() {
+            self.ledger.begin_deletion(discharged, now).await?;
+        }
+        let deleting = self.ledger.deleting(BATCH).await?;
+        if !deleting.is_empty() {
+            self.finish(deleting).await?;
+        }
+        let overdue = self.ledger.overdue(now).await?;
+        #[expect(clippy::cast_precision_loss, reason = "a count of submissions is far below 2^53")]
+        metrics::gauge!("kvit_submissions_overdue").set(overdue as f64);
+        Ok(())
+    }
+
+    /// Wakes duties that are due and in nobody's hands.
+    async fn wake(&self, woken: &mut HashMap<DutyId, Instant>) -> anyhow::Result<()> {
+        woken.retain(|_, at| at.elapsed() < AGAIN);
+        let due = self.ledger.due(self.clock.now(), BATCH).await?;
+        let asleep: Vec<_> = due.into_iter().filter(|due| !woken.contains_key(&due.id)).collect();
+        let of = |wanted: fn(DutyKind) -> bool| -> Vec<DutyId> {
+            asleep.iter().filter(|due| wanted(due.kind)).map(|due| due.id).collect()
+        };
+        let mails = of(|kind| matches!(kind, DutyKind::DepartmentMail | DutyKind::Receipt | DutyKind::Notice));
+        let journal = of(|kind| kind == DutyKind::Journal);
+        for (queue, ids) in [(MAIL_DUTIES, mails), (JOURNAL_DUTIES, journal)] {
+            if ids.is_empty() {
+                continue;
+            }
+            self.link.wake(queue, &ids).await;
+            woken.extend(ids.into_iter().map(|id| (id, Instant::now())));
+        }
+        Ok(())
+    }
+
+    /// Deletion's second and third step.
+    pub(crate) async fn finish(&self, ids: Vec<SubmissionId>) -> anyhow::Result<()> {
+        self.vault.destroy(ids.iter().map(|id| id.0).collect()).await?;
+        self.ledger.finish_deletion(ids, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Forgets epochs that nothing may be recognised by any more, windows, old requests, and keys without data.
+    async fn forget(&self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let epochs = self.vault.forget_epochs(self.loaded.config.retention.link, now).await?;
+        if !epochs.is_empty() {
+            tracing::info!(
+                epochs = epochs.len(),
+                "the keys of epochs are destroyed: their tombstones link to nobody now"
+            );
+        }
+        // Said anew each time: an earlier process may have died between the two steps.
+        self.ledger.forget_epochs(self.vault.epochs(now).await?).await?;
+        self.ledger.forget_windows(now - WINDOW).await?;
+        self.ledger.forget_requests(now - WINDOW).await?;
+        self.destroy_orphans(now - ORPHAN).await
+    }
+
+    async fn destroy_orphans(&self, before: jiff::Timestamp) -> anyhow::Result<()> {
+        let mut after: Option<Uuid> = None;
+        loop {
+            let owners = self.vault.owners_since_before(before, after, 500).await?;
+            let Some(last) = owners.last() else { return Ok(()) };
+            after = Some(*last);
+            let orphans = self.ledger.without_payload(owners).await?;
+            if !orphans.is_empty() {
+                metrics::counter!("kvit_orphan_keys_total").increment(u64::try_from(orphans.len()).unwrap_or(0));
+                self.vault.destroy(orphans).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Tells the sites: events from the ledger to `kvit.events`, as CloudEvents 1.0, at least once and in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{EVENTS, Properties};
+use ledger::Outgoing;
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::Scheduler;
+
+/// How often the outbox is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How many events are told in one round.
+const ROUND: u32 = 500;
+/// The longest pause after a broker that did not take an event.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Tells until shutdown. What the broker does not confirm is told again.
+pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pause = LOOK;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match scheduler.tell().await {
+            Ok(()) => pause = LOOK,
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "events wait for the broker");
+                pause = (pause * 2).min(PAUSE);
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Scheduler {
+    async fn tell(&self) -> anyhow::Result<()> {
+        loop {
+            let events = self.ledger.outgoing(ROUND).await?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            let mut told = Vec::with_capacity(events.len());
+            let mut failed = None;
+            for event in events {
+                match self.publish(&event).await {
+                    Ok(()) => told.push(event),
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            self.ledger.told(told).await?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn publish(&self, event: &Outgoing) -> anyhow::Result<()> {
+        let known = event
+            .site
+            .parse()
+            .is_ok_and(|site| self.loaded.config.sites.contains_key::<domain::SiteId>(&site));
+        if !known {
+            return Ok(()); // a site that is no longer configured has no queue to be told by
+        }
+        let form = if event.form.is_empty() { "unknown" } else { &event.form };
+        let key = format!("{}.{form}.{}", event.site, event.event);
+        let properties = Properties {
+            content_type: Some("application/cloudevents+json".to_owned()),
+            message_id: Some(event.seq.to_string()),
+            headers: BTreeMap::new(),
+            ..Properties::default()
+        };
+        self.link
+            .publish(EVENTS, &key, &cloud_event(event), &properties)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The event as CloudEvents 1.0 writes it in JSON.
+fn cloud_event(event: &Outgoing) -> Vec<u8> {
+    let data = &event.data;
+    let body = json!({
+        "specversion": "1.0",
+        "id": event.seq.to_string(),
+        "source": format!("/kvit/{}", event.site),
+        "type": format!("dk.kvit.submission.{}", event.event),
+        "subject": data.id,
+        "time": event.at.to_string(),
+        "datacontenttype": "application/json",
+        "data": {
+            "uuid": data.uuid,
+            "sid": data.sid,
+            "serial": data.serial,
+            "id": data.id,
+            "reference": data.reference,
+            // The evidence is not sequenced yet in this version.
+            "evidence": null,
+        },
+    });
+    serde_json::to_vec(&body).unwrap_or_default()
+}

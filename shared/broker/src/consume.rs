@@ -1,0 +1,315 @@
+//! Consuming: a channel a queue, a handler a message, until told to stop.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Acker, Channel, Consumer};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use crate::address::Endpoint;
+use crate::backoff::{Backoff, jitter};
+use crate::message::{Delivery, Verdict};
+use crate::session::{self, Session, Sessions};
+use crate::state::{Board, Part, State};
+use crate::topology::{Rejected, Topology, rejected};
+use crate::words;
+
+/// How long declaring and opening a queue may take.
+const OPENING: Duration = Duration::from_secs(15);
+/// How long the broker may take to say goodbye.
+const PARTING: Duration = Duration::from_secs(2);
+/// How long handlers may go on after the shutdown began.
+const DRAINING: Duration = Duration::from_secs(25);
+/// How long a message is held for another attempt; the broker closes a channel whose message waits for 30 minutes.
+const HOLDING: Duration = Duration::from_mins(20);
+/// How long a message whose handler panicked waits before it is put back.
+const AFTER_PANIC: Duration = Duration::from_secs(2);
+/// A queue that was consumed so long is opened again quickly.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// What consuming needs from its link.
+pub(crate) struct Line {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) board: Board,
+    pub(crate) topology: Arc<Topology>,
+}
+
+/// What all queues of one call share.
+struct Work<H> {
+    handler: H,
+    prefetch: u16,
+    slots: Semaphore,
+    shutdown: CancellationToken,
+}
+
+/// See [`crate::Link::consume`].
+pub(crate) async fn consume<H, F>(
+    line: Line,
+    queues: Vec<String>,
+    prefetch: u16,
+    shutdown: CancellationToken,
+    handler: H,
+) where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+{
+    let role = match queues.as_slice() {
+        [] => return shutdown.cancelled().await,
+        [only] => format!("consume {only}"),
+        [first, rest @ ..] => format!("consume {first} and {} more", rest.len()),
+    };
+    let (sessions_in, sessions) = watch::channel(None);
+    let prefetch = prefetch.max(1); // 0 would mean: everything at once
+    let work = Arc::new(Work {
+        handler,
+        prefetch,
+        slots: Semaphore::new(usize::from(prefetch)),
+        shutdown,
+    });
+    let feeds = queues.into_iter().map(|queue| {
+        let part = Part::Queue(queue.clone());
+        line.board
+            .set(part.clone(), State::Down(format!("queue {queue} is not consumed yet")));
+        let feed = Feed {
+            queue,
+            part,
+            work: work.clone(),
+            board: line.board.clone(),
+            topology: line.topology.clone(),
+        };
+        feed.run(sessions.clone())
+    });
+    let feeds = join_all(feeds);
+    tokio::select! {
+        () = session::keep(line.endpoint, &role, line.board.clone(), sessions_in) => {}
+        _ = feeds => {}
+    }
+    line.board.remove(&Part::Connection(role));
+    part_with(&sessions).await;
+}
+
+/// Says goodbye, so that the broker sees an orderly end.
+async fn part_with(sessions: &Sessions) {
+    let session = sessions.borrow().clone();
+    if let Some(session) = session {
+        let goodbye = session.connection.close(200, "OK".into());
+        if !matches!(timeout(PARTING, goodbye).await, Ok(Ok(()))) {
+            debug!("the broker did not answer to the goodbye");
+        }
+    }
+}
+
+/// One queue, over all sessions.
+struct Feed<H> {
+    queue: String,
+    part: Part,
+    work: Arc<Work<H>>,
+    board: Board,
+    topology: Arc<Topology>,
+}
+
+/// Why a queue is no longer consumed.
+enum End {
+    Shutdown,
+    Lost(String),
+}
+
+impl<H, F> Feed<H>
+where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+{
+    async fn run(self, mut sessions: Sessions) {
+        let mut backoff = Backoff::connecting();
+        let mut tasks = JoinSet::new();
+        // Kept until the handlers in hand are done: without their channel they could not ack.
+        let mut kept = None;
+        while let Some(session) = self.next_session(&mut sessions).await {
+            let opened = Instant::now();
+            let end = match self.open(&session).await {
+                Ok((channel, consumer)) => {
+                    self.board.set(self.part.clone(), State::Up);
+                    kept = Some(channel);
+                    self.take(consumer, &mut tasks).await
+                }
+                Err(words) => End::Lost(words),
+            };
+            let End::Lost(words) = end else { break };
+            self.board.set(self.part.clone(), State::Down(words));
+            if opened.elapsed() >= STEADY {
+                backoff.reset();
+            }
+            if self
+                .work
+                .shutdown
+                .run_until_cancelled(sleep(backoff.next()))
+                .await
+                .is_none()
+            {
+                break;
+            }
+        }
+        self.board.remove(&self.part);
+        self.drain(tasks).await;
+        drop(kept);
+    }
+
+    async fn next_session(&self, sessions: &mut Sessions) -> Option<Session> {
+        tokio::select! {
+            biased;
+            () = self.work.shutdown.cancelled() => None,
+            session = sessions.wait_for(Option::is_some) => session.ok()?.clone(),
+        }
+    }
+
+    /// Declares the queue where wanted and starts consuming it on a channel of its own: quorum queues know no prefetch
+    /// over several consumers.
+    async fn open(&self, session: &Session) -> Result<(Channel, Consumer), String> {
+        let opening = async {
+            self.topology.declare_queue(&session.connection, &self.queue).await?;
+            let prefetch = if session.cautious { 1 } else { self.work.prefetch };
+            self.start(session, prefetch)
+                .await
+                .map_err(|error| words::channel(&format!("queue {}", self.queue), &error))
+        };
+        match timeout(OPENING, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(format!("queue {}: the broker does not answer", self.queue)),
+        }
+    }
+
+    async fn start(&self, session: &Session, prefetch: u16) -> Result<(Channel, Consumer), lapin::Error> {
+        let channel = session.connection.create_channel().await?;
+        channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer = channel
+            .basic_consume(self.queue.as_str().into(), TAG.into(), options, FieldTable::default())
+            .await?;
+        Ok((channel, consumer))
+    }
+
+    /// Gives deliveries to handlers until the shutdown, or until the consumer is lost.
+    async fn take(&self, mut consumer: Consumer, tasks: &mut JoinSet<()>) -> End {
+        let lost = CancellationToken::new();
+        let _at_the_end = lost.clone().drop_guard();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.work.shutdown.cancelled() => return End::Shutdown,
+                _ = tasks.join_next(), if !tasks.is_empty() => {}
+                delivery = consumer.next() => match delivery {
+                    Some(Ok(delivery)) => {
+                        let (properties, body) = (delivery.properties, delivery.data);
+                        let seen = Delivery::new(&self.queue, delivery.redelivered, &properties, body);
+                        tasks.spawn(handle(self.work.clone(), seen, delivery.acker, lost.clone()));
+                    }
+                    Some(Err(error)) => return End::Lost(words::channel(&format!("queue {}", self.queue), &error)),
+                    None => return End::Lost(format!("queue {}: the broker ended the consumer (was it deleted?)", self.queue)),
+                },
+            }
+        }
+    }
+
+    /// Waits for the handlers in hand; the consumer is gone by now, and lapin has cancelled it with the broker.
+    async fn drain(&self, mut tasks: JoinSet<()>) {
+        let drained = async { while tasks.join_next().await.is_some() {} };
+        if timeout(DRAINING, drained).await.is_err() {
+            let handlers = tasks.len();
+            error!(broker.queue = %self.queue, handlers, "handlers were not done in time; their messages come again");
+        }
+    }
+}
+
+/// The consumer's name on its channel.
+const TAG: &str = "kvit";
+
+/// Runs the handler until it has a verdict, and tells the broker.
+async fn handle<H, F>(work: Arc<Work<H>>, delivery: Delivery, acker: Acker, lost: CancellationToken)
+where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+{
+    let arrived = Instant::now();
+    let mut pauses = Backoff::holding();
+    // What has not begun when the shutdown comes, or when its channel is lost, comes again another time.
+    let Some(slot) = unless_over(&work.shutdown, &lost, work.slots.acquire()).await else {
+        return;
+    };
+    let _slot = slot.expect("the semaphore is never closed");
+    loop {
+        let attempt = AssertUnwindSafe(async { (work.handler)(delivery.clone()).await });
+        match attempt.catch_unwind().await {
+            Ok(Verdict::Ack) => return ack(&acker).await,
+            Ok(Verdict::Requeue) if arrived.elapsed() < HOLDING => {
+                if unless_over(&work.shutdown, &lost, sleep(pauses.next())).await.is_none() {
+                    return;
+                }
+            }
+            Ok(Verdict::Requeue) => return nack(&acker, true).await,
+            Err(_) => return panicked(&work.shutdown, &delivery, &acker).await,
+        }
+    }
+}
+
+/// What the future gives, or nothing when the work is over before.
+async fn unless_over<T>(
+    shutdown: &CancellationToken,
+    lost: &CancellationToken,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        () = lost.cancelled() => None,
+        value = future => Some(value),
+    }
+}
+
+/// Puts a message back once; one that came before goes to the dead letters, where that loses nothing.
+///
+/// The panic's text is not logged: it may quote what the message says.
+async fn panicked(shutdown: &CancellationToken, delivery: &Delivery, acker: &Acker) {
+    metrics::counter!("kvit_broker_handler_panics_total").increment(1);
+    let again = !delivery.redelivered || rejected(&delivery.queue) == Rejected::IsLost;
+    error!(
+        broker.queue = %delivery.queue,
+        message.bytes = delivery.body.len(),
+        message.delivery_count = delivery.delivery_count,
+        message.requeued = again,
+        "a handler panicked"
+    );
+    if again && shutdown.run_until_cancelled(sleep(jitter(AFTER_PANIC))).await.is_none() {
+        return; // it goes back with the connection
+    }
+    nack(acker, again).await;
+}
+
+async fn ack(acker: &Acker) {
+    report(acker.ack(BasicAckOptions::default()).await);
+}
+
+async fn nack(acker: &Acker, requeue: bool) {
+    let options = BasicNackOptions {
+        requeue,
+        multiple: false,
+    };
+    report(acker.nack(options).await);
+}
+
+/// An answer that does not arrive means that the message comes again, which handlers must bear anyway.
+fn report(answered: Result<bool, lapin::Error>) {
+    match answered {
+        Ok(true) => {}
+        Ok(false) => debug!("the channel of a message is gone; it will come again"),
+        Err(error) => debug!(%error, "the broker could not be answered; the message will come again"),
+    }
+}

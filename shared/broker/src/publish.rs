@@ -1,0 +1,287 @@
+//! Publishing: with a confirm where it matters, without where it is only a hint.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::DutyId;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use crate::address::Endpoint;
+use crate::backoff::Backoff;
+use crate::message::Properties;
+use crate::session::{self, Session, Sessions};
+use crate::state::{Board, Part, State};
+use crate::topology::{DUTIES, Topology};
+use crate::wake;
+
+/// How long a publish may take, waiting for the connection included.
+const PUBLISHING: Duration = Duration::from_secs(10);
+/// How long a hint may take.
+const WAKING: Duration = Duration::from_secs(1);
+/// So many messages may wait for their confirms at a time.
+const IN_FLIGHT: usize = 32;
+
+/// Why a message is not known to be safe with the broker.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The broker could not be reached in time.
+    #[error("the broker cannot be reached")]
+    NotConnected,
+    /// The broker is short of memory or disk and takes no messages.
+    #[error("the broker takes no messages at present")]
+    Blocked,
+    /// No queue takes messages with this exchange and routing key.
+    #[error("no queue takes messages for {exchange:?} with routing key {routing_key:?}")]
+    Unroutable {
+        /// The exchange that was published to.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+    },
+    /// The broker refused the message (nack): a queue is full or could not write it.
+    #[error("the broker refused the message")]
+    Refused,
+    /// The broker did not answer in time; it may have the message.
+    #[error("the broker did not confirm the message in time")]
+    NotConfirmed,
+    /// A name or a property is longer than AMQP's 255 bytes.
+    #[error("an exchange, routing key or property is longer than 255 bytes")]
+    TooLong,
+    /// The channel or the connection failed: no such exchange, no right to write there, connection lost.
+    #[error("publishing failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<lapin::Error> for PublishError {
+    fn from(error: lapin::Error) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+/// Which items have been tried on which session.
+#[derive(Clone, Copy, Default)]
+struct Declared {
+    session: u64,
+    items: usize,
+}
+
+/// The publishing half of a link.
+pub(crate) struct Publisher {
+    sessions: Sessions,
+    declared: watch::Receiver<Declared>,
+    in_flight: Semaphore,
+    idle: Mutex<Vec<Channel>>,
+    hints: tokio::sync::Mutex<Option<Channel>>,
+}
+
+/// A publisher, and the future that keeps its connection.
+pub(crate) fn start(
+    endpoint: Arc<Endpoint>,
+    board: Board,
+    topology: Arc<Topology>,
+) -> (Publisher, impl Future<Output = ()> + Send + 'static) {
+    let (sessions_in, sessions) = watch::channel(None);
+    let (declared_in, declared) = watch::channel(Declared::default());
+    let publisher = Publisher {
+        sessions: sessions.clone(),
+        declared,
+        in_flight: Semaphore::new(IN_FLIGHT),
+        idle: Mutex::default(),
+        hints: tokio::sync::Mutex::default(),
+    };
+    let keeper = async move {
+        tokio::select! {
+            () = session::keep(endpoint, "publish", board.clone(), sessions_in) => {}
+            () = keep_declared(topology, sessions, board, declared_in) => {}
+        }
+    };
+    (publisher, keeper)
+}
+
+/// Declares what is wanted on each new session, and what is wanted anew, until dropped.
+async fn keep_declared(
+    topology: Arc<Topology>,
+    mut sessions: Sessions,
+    board: Board,
+    declared: watch::Sender<Declared>,
+) {
+    let mut changes = topology.changes();
+    let mut backoff = Backoff::connecting();
+    loop {
+        let Ok(session) = sessions.wait_for(Option::is_some).await.map(|session| session.clone()) else {
+            return; // the connection is kept no longer
+        };
+        let Some(session) = session else { continue };
+        let items = changes.borrow_and_update().clone();
+        let faults = match timeout(PUBLISHING, topology.declare(&session.connection, &items)).await {
+            Ok(faults) => faults,
+            Err(_) => vec!["the broker does not answer to declarations".to_owned()],
+        };
+        declared.send_replace(Declared {
+            session: session.number,
+            items: items.len(),
+        });
+        let failed = !faults.is_empty();
+        if failed {
+            board.set(Part::Declaring, State::Down(faults.join("; ")));
+        } else {
+            backoff.reset();
+            board.remove(&Part::Declaring);
+        }
+        tokio::select! {
+            () = sleep(backoff.next()), if failed => {}
+            _ = changes.changed() => {}
+            _ = sessions.wait_for(|now| now.as_ref().is_none_or(|now| now.number != session.number)) => {}
+        }
+    }
+}
+
+impl Publisher {
+    /// Publishes one message; at most one is in flight on a channel.
+    ///
+    /// One a channel, because lapin hands a returned message to whichever confirm it completes next: were two in flight,
+    /// an acknowledgement of both at once could tell the sender of the lost one that it was routed.
+    pub(crate) async fn publish(
+        &self,
+        topology: &Topology,
+        exchange: &str,
+        routing_key: &str,
+        body: &[u8],
+        properties: &Properties,
+    ) -> Result<(), PublishError> {
+        let name = |name: &str| ShortString::try_new(name).map_err(|_| PublishError::TooLong);
+        let address = (name(exchange)?, name(routing_key)?);
+        let properties = properties.persistent().map_err(|_| PublishError::TooLong)?;
+
+        let mut session = None;
+        let attempt = async {
+            let _permit = self.in_flight.acquire().await.expect("the semaphore is never closed");
+            let open = self.ready(topology).await;
+            if open.blocked {
+                return Err(PublishError::Blocked);
+            }
+            let channel = self.channel(session.insert(open)).await?;
+            let confirmation = confirmed(&channel, address, body, properties).await?;
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+            Ok(confirmation)
+        };
+        let confirmation = match timeout(PUBLISHING, attempt).await {
+            Ok(result) => result?,
+            Err(_) => return Err(given_up(session)),
+        };
+        match confirmation {
+            Confirmation::Ack(None) => Ok(()),
+            // Acked, and all the same in no queue: the broker has sent it back.
+            Confirmation::Ack(Some(_)) => Err(PublishError::Unroutable {
+                exchange: exchange.to_owned(),
+                routing_key: routing_key.to_owned(),
+            }),
+            Confirmation::Nack(_) | Confirmation::NotRequested => Err(PublishError::Refused),
+        }
+    }
+
+    /// Waits for a session on which everything that is wanted now has been declared, or tried.
+    async fn ready(&self, topology: &Topology) -> Session {
+        let wanted = topology.items().len();
+        let mut sessions = self.sessions.clone();
+        let mut declared = self.declared.clone();
+        loop {
+            let session = sessions.borrow_and_update().clone();
+            let done = *declared.borrow_and_update();
+            match session {
+                Some(session) if done.session == session.number && done.items >= wanted => return session,
+                _ => {
+                    let changed = tokio::select! {
+                        changed = sessions.changed() => changed,
+                        changed = declared.changed() => changed,
+                    };
+                    if changed.is_err() {
+                        pending::<()>().await; // nobody keeps the connection: the caller's timeout ends this
+                    }
+                }
+            }
+        }
+    }
+
+    /// An idle channel, or a new one that confirms.
+    async fn channel(&self, session: &Session) -> Result<Channel, lapin::Error> {
+        while let Some(channel) = self.take_idle() {
+            if channel.status().connected() {
+                return Ok(channel);
+            }
+        }
+        let channel = session.connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(channel)
+    }
+
+    fn take_idle(&self) -> Option<Channel> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Sends hints; what cannot be sent within a second is counted and forgotten.
+    pub(crate) async fn wake(&self, queue: &str, ids: &[DutyId]) {
+        for ids in ids.chunks(wake::MOST) {
+            let sent = timeout(WAKING, self.hint(queue, &wake::body(ids))).await;
+            if matches!(sent, Ok(Ok(()))) {
+                continue;
+            }
+            metrics::counter!("kvit_broker_wakes_lost_total").increment(1);
+            debug!(broker.queue = %queue, duties = ids.len(), "wake-up not sent; the sweep will find its duties");
+        }
+    }
+
+    async fn hint(&self, queue: &str, body: &[u8]) -> Result<(), PublishError> {
+        let queue = ShortString::try_new(queue).map_err(|_| PublishError::TooLong)?;
+        let session = self.sessions.borrow().clone().ok_or(PublishError::NotConnected)?;
+        if session.blocked {
+            return Err(PublishError::Blocked);
+        }
+        let mut kept = self.hints.lock().await;
+        let channel = match kept.take() {
+            Some(channel) if channel.status().connected() => channel,
+            _ => session.connection.create_channel().await?,
+        };
+        let options = BasicPublishOptions::default();
+        let sent = channel
+            .basic_publish(DUTIES.into(), queue, options, body, BasicProperties::default())
+            .await?;
+        sent.await?; // no confirm was asked for, so this is there at once
+        *kept = Some(channel);
+        Ok(())
+    }
+}
+
+async fn confirmed(
+    channel: &Channel,
+    (exchange, routing_key): (ShortString, ShortString),
+    body: &[u8],
+    properties: BasicProperties,
+) -> Result<Confirmation, lapin::Error> {
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    channel
+        .basic_publish(exchange, routing_key, options, body, properties)
+        .await?
+        .await
+}
+
+/// A connection that stands and does not answer within the time is given up: the next one may be better.
+fn given_up(session: Option<Session>) -> PublishError {
+    match session {
+        None => PublishError::NotConnected,
+        Some(session) => {
+            session.give_up.cancel();
+            PublishError::NotConfirmed
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What is counted as it happens, in the transaction in which it happens.
+
+use store::{StoreError, Tx};
+
+/// A figure of the conservation equations, or one that the equations leave to be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// Messages that came.
+    Arrived,
+    /// Messages that became a submission.
+    Accepted,
+    /// Submissions that are gone.
+    Deleted,
+    /// Messages in quarantine, or discarded from it.
+    Quarantined,
+    /// Messages that were known already.
+    Duplicates,
+    /// Drafts.
+    Drafts,
+    /// Mails that may have gone out twice.
+    PossibleMail,
+    /// Messages with fields that their form does not declare.
+    FormDrift,
+}
+
+impl Counter {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Arrived => "arrived",
+            Self::Accepted => "accepted",
+            Self::Deleted => "deleted",
+            Self::Quarantined => "quarantined",
+            Self::Duplicates => "duplicates",
+            Self::Drafts => "drafts",
+            Self::PossibleMail => "possible_mail",
+            Self::FormDrift => "form_drift",
+        }
+    }
+}
+
+/// Whose counters these are.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) site: &'a str,
+    pub(crate) form: &'a str,
+    pub(crate) test: bool,
+    pub(crate) shard: i64,
+}
+
+impl Scope<'_> {
+    pub(crate) fn add(&self, tx: &mut Tx<'_>, counter: Counter, by: i64) -> Result<(), StoreError> {
+        tx.execute(
+            "INSERT INTO counter (name, site, form, test, shard, value) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (name, site, form, test, shard) DO UPDATE SET value = counter.value + $6",
+            &[
+                counter.as_str().into(),
+                self.site.into(),
+                self.form.into(),
+                self.test.into(),
+                self.shard.into(),
+                by.into(),
+            ],
+        )
+        .map(drop)
+    }
+}

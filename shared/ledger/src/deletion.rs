@@ -1,0 +1,280 @@
+//! Deletion, in the order that a crash cannot spoil: payloads, then keys (the vault's part), then the tombstone.
+
+use domain::disposal::{DutyFacts, EventFacts, Hold};
+use domain::submission::Kind;
+use domain::{Disposal, SubmissionId, disposal};
+use jiff::Timestamp;
+use store::{StoreError, Tx};
+
+use crate::Ledger;
+use crate::counter::{Counter, Scope};
+use crate::outbox::{SiteEvent, leaf, tell_of};
+use crate::read::time;
+
+/// What disposal says of a submission now.
+pub(crate) fn judge(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<Option<Disposal>, StoreError> {
+    let row = tx.one(
+        "SELECT kind, late, event, hold FROM submission WHERE id = $1",
+        &[id.into()],
+    )?;
+    let Some(row) = row else { return Ok(None) };
+    // A late registration is told so and not kept for the event: it goes as a message does.
+    let registration = row.text(0)? == Kind::Registration.as_str() && row.int(1)? == 0;
+    let kind = if registration {
+        Kind::Registration
+    } else {
+        Kind::Message
+    };
+    let event = row
+        .opt_text(2)?
+        .map(|event| event_facts(tx, event))
+        .transpose()?
+        .flatten();
+    let holds: &[Hold] = if row.opt_text(3)?.is_some() { &[Hold] } else { &[] };
+    let duties = facts(tx, id)?;
+    Ok(Some(disposal(kind, &duties, event, holds, now)))
+}
+
+fn event_facts(tx: &mut Tx<'_>, event: &str) -> Result<Option<EventFacts>, StoreError> {
+    let row = tx.one("SELECT deadline, held FROM event WHERE id = $1", &[event.into()])?;
+    row.map(|row| {
+        Ok(EventFacts {
+            deadline: row.opt_int(0)?.map(time),
+            held: row.opt_int(1)?.map(time),
+        })
+    })
+    .transpose()
+}
+
+fn facts(tx: &mut Tx<'_>, id: &str) -> Result<Vec<DutyFacts>, StoreError> {
+    let rows = tx.query(
+        "SELECT kind, state, reason FROM duty WHERE submission = $1 ORDER BY id",
+        &[id.into()],
+    )?;
+    rows.iter()
+        .map(|row| {
+            Ok(DutyFacts {
+                kind: row.parse(0)?,
+                state: row.parse(1)?,
+                reason: row.opt_text(2)?.and_then(|reason| reason.parse().ok()),
+            })
+        })
+        .collect()
+}
+
+/// Begins a deletion where disposal says so: step (a). Answers whether it began.
+pub(crate) fn begin(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(Disposal::Delete(rule)) = judge(tx, id, now)? else {
+        return Ok(false);
+    };
+    let begun = tx.execute(
+        "UPDATE submission SET state = 'deleting', rule = $2 WHERE id = $1 AND state = 'open'",
+        &[id.into(), rule.as_str().into()],
+    )?;
+    if begun == 0 {
+        return Ok(false);
+    }
+    tx.execute(
+        "DELETE FROM payload WHERE owner = $1 AND purpose <> 'journal'",
+        &[id.into()],
+    )?;
+    leaf(tx, Some(id), "delivered", now, None, None)?;
+    if let Ok(id) = id.parse() {
+        tell_of(tx, id, SiteEvent::Delivered, now)?;
+    }
+    Ok(true)
+}
+
+impl Ledger {
+    /// Begins the deletion of those submissions that disposal lets go (a), and answers which began.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn begin_deletion(
+        &self,
+        ids: Vec<SubmissionId>,
+        now: Timestamp,
+    ) -> Result<Vec<SubmissionId>, StoreError> {
+        self.write(move |tx| {
+            let mut begun = Vec::new();
+            for id in ids {
+                if begin(tx, &id.to_string(), now)? {
+                    begun.push(id);
+                }
+            }
+            Ok(begun)
+        })
+        .await
+    }
+
+    /// Ends deletions whose keys are destroyed (c): what is left is a tombstone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn finish_deletion(&self, ids: Vec<SubmissionId>, now: Timestamp) -> Result<(), StoreError> {
+        let shard = self.shard;
+        self.write(move |tx| {
+            for id in ids {
+                finish(tx, id, now, shard)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Submissions whose deletion was begun before this time and not ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn deleting(&self, limit: u32) -> Result<Vec<SubmissionId>, StoreError> {
+        self.read(move |tx| {
+            let rows = tx.query(
+                "SELECT id FROM submission WHERE state = 'deleting' ORDER BY received_at LIMIT $1",
+                &[limit.into()],
+            )?;
+            rows.iter().map(|row| row.parse(0)).collect()
+        })
+        .await
+    }
+
+    /// Open messages for which nothing that binds is owed any more: a settle that crashed before disposal, or a duty
+    /// that a later version discharged.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn discharged(&self, limit: u32) -> Result<Vec<SubmissionId>, StoreError> {
+        self.read(move |tx| {
+            let rows = tx.query(
+                "SELECT id FROM submission WHERE state = 'open' AND hold IS NULL AND (kind = 'message' OR late = 1)
+                 AND NOT EXISTS (SELECT 1 FROM duty WHERE duty.submission = submission.id
+                     AND duty.kind IN ('department_mail', 'receipt', 'files', 'extract')
+                     AND duty.state NOT IN ('done', 'cancelled')) LIMIT $1",
+                &[limit.into()],
+            )?;
+            rows.iter().map(|row| row.parse(0)).collect()
+        })
+        .await
+    }
+
+    /// Open registrations after this one, in order, whose event's deadline has passed or which has been held: those that
+    /// disposal may let go now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn past_their_time(
+        &self,
+        after: Option<SubmissionId>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SubmissionId>, StoreError> {
+        self.read(move |tx| {
+            let after = after.map_or_else(String::new, |id| id.to_string());
+            let rows = tx.query(
+                "SELECT submission.id FROM submission JOIN event ON event.id = submission.event
+                 WHERE submission.state = 'open' AND submission.id > $1 AND (event.deadline <= $2 OR event.held <= $2)
+                 ORDER BY submission.id LIMIT $3",
+                &[after.into(), now.as_millisecond().into(), limit.into()],
+            )?;
+            rows.iter().map(|row| row.parse(0)).collect()
+        })
+        .await
+    }
+
+    /// Which of these owners have nothing in the ledger that their key would open.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn without_payload(&self, owners: Vec<uuid::Uuid>) -> Result<Vec<uuid::Uuid>, StoreError> {
+        self.read(move |tx| {
+            let mut without = Vec::new();
+            for owner in owners {
+                let id = owner.to_string();
+                let payload = tx.one("SELECT 1 FROM payload WHERE owner = $1 LIMIT 1", &[id.as_str().into()])?;
+                let open = tx.one(
+                    "SELECT 1 FROM submission WHERE id = $1 AND state <> 'deleted'",
+                    &[id.as_str().into()],
+                )?;
+                let waiting = tx.one(
+                    "SELECT 1 FROM quarantine WHERE id = $1 AND state = 'waiting'",
+                    &[id.into()],
+                )?;
+                if payload.is_none() && open.is_none() && waiting.is_none() {
+                    without.push(owner);
+                }
+            }
+            Ok(without)
+        })
+        .await
+    }
+
+    /// Forgets the digests of all epochs but those whose keys still live.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn forget_epochs(&self, live: Vec<i64>) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let Some(oldest) = live.iter().min().copied() else {
+                return Ok(());
+            };
+            tx.execute(
+                "UPDATE submission SET identity = NULL, answers = NULL, fields = NULL, epoch = NULL WHERE epoch < $1",
+                &[oldest.into()],
+            )?;
+            tx.execute(
+                "UPDATE quarantine SET body = NULL, epoch = NULL WHERE epoch < $1",
+                &[oldest.into()],
+            )
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Forgets what is only needed for a while: receipts counted before this time, and messages that came alone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn forget_windows(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute(
+                "DELETE FROM receipt_window WHERE at < $1",
+                &[before.as_millisecond().into()],
+            )?;
+            tx.execute("DELETE FROM alone WHERE at < $1", &[before.as_millisecond().into()])
+                .map(drop)
+        })
+        .await
+    }
+}
+
+fn finish(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp, shard: i64) -> Result<(), StoreError> {
+    let text = id.to_string();
+    let row = tx.one(
+        "SELECT site, form, test, rule FROM submission WHERE id = $1",
+        &[text.as_str().into()],
+    )?;
+    let Some(row) = row else { return Ok(()) };
+    let ended = tx.execute(
+        "UPDATE submission SET state = 'deleted', deleted_at = $2 WHERE id = $1 AND state = 'deleting'",
+        &[text.as_str().into(), now.as_millisecond().into()],
+    )?;
+    if ended == 0 {
+        return Ok(());
+    }
+    let scope = Scope {
+        site: row.text(0)?,
+        form: row.text(1)?,
+        test: row.int(2)? != 0,
+        shard,
+    };
+    scope.add(tx, Counter::Deleted, 1)?;
+    leaf(tx, Some(&text), "deleted", now, row.opt_text(3)?, None)?;
+    tell_of(tx, id, SiteEvent::Deleted, now)
+}

@@ -1,0 +1,630 @@
+//! Claiming, settling and dispatching duties, and what a person may do with them.
+
+use domain::{DepartmentId, DutyId, DutyKind, DutyState, FormId, Reason, SiteId, SubmissionId};
+use jiff::Timestamp;
+use serde::Serialize;
+use store::{Row, StoreError, Tx, Value};
+
+use crate::counter::{Counter, Scope};
+use crate::intake::add_duty;
+use crate::outbox::{SiteEvent, leaf, tell_of};
+use crate::read::time;
+use crate::{Ledger, NewDuty, Payload, WorkerId};
+
+/// A duty in a worker's hands, with what it needs.
+#[derive(Clone)]
+pub struct Claim {
+    /// The duty.
+    pub id: DutyId,
+    /// Its submission; a notice about no single one has none.
+    pub submission: Option<SubmissionId>,
+    /// What is owed.
+    pub kind: DutyKind,
+    /// Which mail of its kind it is.
+    pub role: String,
+    /// The department that it concerns.
+    pub department: Option<DepartmentId>,
+    /// Why it is held.
+    pub reason: Option<Reason>,
+    /// How often it was claimed, this time included.
+    pub attempts: i64,
+    /// When the duty began.
+    pub created_at: Timestamp,
+    /// Another worker had it and never said how it ended: its effect may have happened.
+    pub ambiguous: bool,
+    /// The submission's reference.
+    pub reference: Option<String>,
+    /// The producer.
+    pub site: Option<SiteId>,
+    /// The form.
+    pub form: Option<FormId>,
+    /// Whether it is a test.
+    pub test: bool,
+    /// The sealed payload; `None` where it is gone.
+    pub payload: Option<Payload>,
+}
+
+/// How a worker's attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// To be tried again.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// What the last attempt met.
+        reason: Option<Reason>,
+    },
+    /// Given over, and never answered: it may have happened. To be tried again, and counted as a possible duplicate.
+    Unknown {
+        /// When.
+        at: Timestamp,
+    },
+    /// Waits for a person or a certificate.
+    Hold(Reason),
+    /// Given up, with an alarm.
+    Fail(Option<Reason>),
+    /// Never to be done.
+    Cancel(Reason),
+}
+
+/// What settling a duty led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Whether this settle is the one that counts.
+    pub counted: bool,
+    /// The submission whose deletion began with it: its keys are to be destroyed now.
+    pub deleting: Option<SubmissionId>,
+}
+
+/// A duty to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// The duty.
+    pub id: DutyId,
+    /// What is owed.
+    pub kind: DutyKind,
+}
+
+/// Which duties a command is about.
+#[derive(Debug, Clone, Default)]
+pub struct DutyFilter {
+    /// This one.
+    pub id: Option<String>,
+    /// Of this submission.
+    pub submission: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// In this state.
+    pub state: Option<String>,
+    /// With this reason.
+    pub reason: Option<String>,
+    /// Of this form.
+    pub form: Option<String>,
+    /// Of this site.
+    pub site: Option<String>,
+    /// Begun at or after this time.
+    pub since: Option<Timestamp>,
+}
+
+/// A duty as a person sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct DutyRow {
+    /// Its id.
+    pub id: String,
+    /// Its submission.
+    pub submission: Option<String>,
+    /// The submission's reference.
+    pub reference: Option<String>,
+    /// The producer.
+    pub site: Option<String>,
+    /// The form.
+    pub form: Option<String>,
+    /// What is owed.
+    pub kind: String,
+    /// Which mail of its kind.
+    pub role: String,
+    /// How far it has come.
+    pub state: String,
+    /// Why it is held, failed or cancelled.
+    pub reason: Option<String>,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it is tried next.
+    pub next_at: Option<Timestamp>,
+    /// When it was discharged.
+    pub done_at: Option<Timestamp>,
+}
+
+const VIEW: &str = "SELECT duty.id, duty.submission, submission.reference, submission.site, submission.form, duty.kind,
+    duty.role, duty.state, duty.reason, duty.attempts, duty.created_at, duty.next_at, duty.done_at
+    FROM duty LEFT JOIN submission ON submission.id = duty.submission";
+
+const MATCHES: &str = "($1 IS NULL OR duty.id = $1) AND ($2 IS NULL OR duty.submission = $2)
+    AND ($3 IS NULL OR duty.kind = $3) AND ($4 IS NULL OR duty.state = $4) AND ($5 IS NULL OR duty.reason = $5)
+    AND ($6 IS NULL OR submission.form = $6) AND ($7 IS NULL OR submission.site = $7)
+    AND ($8 IS NULL OR duty.created_at >= $8)";
+
+fn values(filter: &DutyFilter) -> Vec<Value> {
+    vec![
+        filter.id.clone().into(),
+        filter.submission.clone().into(),
+        filter.kind.clone().into(),
+        filter.state.clone().into(),
+        filter.reason.clone().into(),
+        filter.form.clone().into(),
+        filter.site.clone().into(),
+        filter.since.map(Timestamp::as_millisecond).into(),
+    ]
+}
+
+fn view(row: &Row) -> Result<DutyRow, StoreError> {
+    let owned = |column| row.opt_text(column).map(|text| text.map(str::to_owned));
+    Ok(DutyRow {
+        id: row.text(0)?.to_owned(),
+        submission: owned(1)?,
+        reference: owned(2)?,
+        site: owned(3)?,
+        form: owned(4)?,
+        kind: row.text(5)?.to_owned(),
+        role: row.text(6)?.to_owned(),
+        state: row.text(7)?.to_owned(),
+        reason: owned(8)?,
+        attempts: row.int(9)?,
+        created_at: time(row.int(10)?),
+        next_at: row.opt_int(11)?.map(time),
+        done_at: row.opt_int(12)?.map(time),
+    })
+}
+
+impl Ledger {
+    /// Takes a duty that is due, or one whose worker let its lease run out. `None` where there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn claim(
+        &self,
+        id: DutyId,
+        worker: WorkerId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Claim>, StoreError> {
+        let shard = self.shard;
+        self.write(move |tx| claim(tx, id, worker, (now, until), shard)).await
+    }
+
+    /// Keeps a worker's leases alive.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn extend(&self, worker: WorkerId, until: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute(
+                "UPDATE duty SET lease_until = $2 WHERE state = 'sending' AND lease_owner = $1",
+                &[worker.0.to_string().into(), until.as_millisecond().into()],
+            )
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Gives a claimed duty back as if it had not been claimed: nothing of its effect was begun.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn give_back(&self, id: DutyId, worker: WorkerId) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute(
+                "UPDATE duty SET state = 'ready', lease_owner = NULL, lease_until = NULL, attempts = attempts - 1
+                 WHERE id = $1 AND state = 'sending' AND lease_owner = $2",
+                &[id.to_string().into(), worker.0.to_string().into()],
+            )
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Settles a duty, adds what follows from it, and begins the submission's deletion where that was the last one.
+    /// A duty that is discharged already stays so: the first settle wins, lease or not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing was settled.
+    pub async fn settle(
+        &self,
+        id: DutyId,
+        worker: WorkerId,
+        outcome: Outcome,
+        follows: Option<NewDuty>,
+        now: Timestamp,
+    ) -> Result<Settled, StoreError> {
+        let shard = self.shard;
+        self.write(move |tx| {
+            let settled = settle(tx, id, Some(worker), outcome, now)?;
+            if let (true, Outcome::Unknown { .. }) = (settled.counted, outcome)
+                && let Some((claim, ..)) = read_claim(tx, &id.to_string())?
+            {
+                count_possible(tx, &claim, shard)?;
+            }
+            if settled.counted
+                && let Some(duty) = follows
+            {
+                add_duty(tx, None, &duty, now)?;
+            }
+            Ok(settled)
+        })
+        .await
+    }
+
+    /// Puts a notice about no single submission on its way.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn add_notice(&self, notice: NewDuty, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| add_duty(tx, None, &notice, now)).await
+    }
+
+    /// Duties that are due and in nobody's hands, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, StoreError> {
+        self.read(move |tx| {
+            let rows = tx.query(
+                "SELECT id, kind FROM duty
+                 WHERE (state = 'ready' AND next_at <= $1) OR (state = 'sending' AND lease_until < $1)
+                 ORDER BY next_at LIMIT $2",
+                &[now.as_millisecond().into(), limit.into()],
+            )?;
+            rows.iter()
+                .map(|row| {
+                    Ok(Due {
+                        id: row.parse(0)?,
+                        kind: row.parse(1)?,
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// Department mails that wait for a certificate, whose answers are sealed for intake.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn waiting_for_certificate(&self, limit: u32) -> Result<Vec<Claim>, StoreError> {
+        self.read(move |tx| {
+            let rows = tx.query(
+                "SELECT duty.id FROM duty JOIN payload ON payload.duty = duty.id
+                 WHERE duty.state = 'held' AND duty.kind = 'department_mail' AND payload.purpose = 'intake'
+                 ORDER BY duty.created_at LIMIT $1",
+                &[limit.into()],
+            )?;
+            let mut waiting = Vec::new();
+            for row in &rows {
+                waiting.extend(read_claim(tx, row.text(0)?)?.map(|(claim, ..)| claim));
+            }
+            Ok(waiting)
+        })
+        .await
+    }
+
+    /// Replaces a held duty by the mails that were composed from it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then the duty is held as before.
+    pub async fn composed(
+        &self,
+        held: DutyId,
+        submission: SubmissionId,
+        mails: Vec<NewDuty>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            let gone = tx.execute(
+                "DELETE FROM duty WHERE id = $1 AND state = 'held'",
+                &[held.to_string().into()],
+            )?;
+            if gone == 0 {
+                return Ok(false);
+            }
+            tx.execute("DELETE FROM payload WHERE duty = $1", &[held.to_string().into()])?;
+            for duty in &mails {
+                add_duty(tx, Some(submission), duty, now)?;
+            }
+            leaf(tx, Some(&submission.to_string()), "composed", now, None, None)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Duties, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn duties(&self, filter: DutyFilter, limit: u32) -> Result<Vec<DutyRow>, StoreError> {
+        self.read(move |tx| {
+            let mut given = values(&filter);
+            given.push(limit.into());
+            let sql = format!("{VIEW} WHERE {MATCHES} ORDER BY duty.created_at DESC, duty.id LIMIT $9");
+            tx.query(&sql, &given)?.iter().map(view).collect()
+        })
+        .await
+    }
+
+    /// How many duties match.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn count_duties(&self, filter: DutyFilter) -> Result<i64, StoreError> {
+        self.read(move |tx| {
+            let sql = format!(
+                "SELECT COUNT(*) FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES}"
+            );
+            tx.one(&sql, &values(&filter))?.map_or(Ok(0), |row| row.int(0))
+        })
+        .await
+    }
+
+    /// A person's decision about all duties that match: try again now, hold, or give up. Answers how many changed, and
+    /// the submissions whose deletion began with it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing changed.
+    pub async fn decide(
+        &self,
+        filter: DutyFilter,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<(usize, Vec<SubmissionId>), StoreError> {
+        self.write(move |tx| {
+            let sql = format!(
+                "SELECT duty.id FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES} AND duty.state IN ({})",
+                decision.from()
+            );
+            let ids: Vec<DutyId> =
+                tx.query(&sql, &values(&filter))?.iter().map(|row| row.parse(0)).collect::<Result<_, _>>()?;
+            let mut deleting = Vec::new();
+            for id in &ids {
+                deleting.extend(decide(tx, *id, decision, now)?);
+            }
+            Ok((ids.len(), deleting))
+        })
+        .await
+    }
+}
+
+/// What a person may do with duties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Try again now.
+    Retry,
+    /// Do not send until released.
+    Hold,
+    /// Go on after a hold.
+    Release,
+    /// Give up: it becomes `cancelled`.
+    Discard,
+}
+
+impl Decision {
+    /// The states that the decision applies to, as SQL.
+    fn from(self) -> &'static str {
+        match self {
+            Self::Retry | Self::Discard => "'ready', 'held', 'failed'",
+            Self::Hold => "'ready', 'failed'",
+            Self::Release => "'held'",
+        }
+    }
+}
+
+fn decide(tx: &mut Tx<'_>, id: DutyId, decision: Decision, now: Timestamp) -> Result<Option<SubmissionId>, StoreError> {
+    let at = now.as_millisecond();
+    match decision {
+        Decision::Retry | Decision::Release => {
+            // What waits for a certificate or a file has nothing that could be sent: it stays as it is.
+            tx.execute(
+                "UPDATE duty SET state = 'ready', reason = NULL, next_at = $2 WHERE id = $1 AND kind <> 'files'
+                 AND EXISTS (SELECT 1 FROM payload WHERE payload.duty = duty.id AND payload.purpose <> 'intake')",
+                &[id.to_string().into(), at.into()],
+            )?;
+            Ok(None)
+        }
+        Decision::Hold => {
+            tx.execute(
+                "UPDATE duty SET state = 'held', reason = 'operator' WHERE id = $1",
+                &[id.to_string().into()],
+            )?;
+            Ok(None)
+        }
+        Decision::Discard => Ok(settle(tx, id, None, Outcome::Cancel(Reason::Operator), now)?.deleting),
+    }
+}
+
+const CLAIM: &str = "SELECT duty.submission, duty.kind, duty.role, duty.department, duty.attempts, duty.created_at,
+    duty.state, duty.next_at, duty.lease_until, payload.owner, payload.purpose, payload.sealed,
+    submission.reference, submission.test, submission.site, submission.form, duty.reason
+    FROM duty LEFT JOIN payload ON payload.duty = duty.id LEFT JOIN submission ON submission.id = duty.submission
+    WHERE duty.id = $1";
+
+type Found = (Claim, DutyState, Option<Timestamp>, Option<Timestamp>);
+
+fn read_claim(tx: &mut Tx<'_>, id: &str) -> Result<Option<Found>, StoreError> {
+    let Some(row) = tx.one(CLAIM, &[id.into()])? else {
+        return Ok(None);
+    };
+    let payload = match (row.opt_text(9)?, row.opt_text(10)?, row.opt_blob(11)?) {
+        (Some(owner), Some(purpose), Some(sealed)) => Some(Payload {
+            owner: owner.parse().map_err(|_| StoreError::Unexpected { column: 9 })?,
+            purpose: purpose.to_owned(),
+            sealed: sealed.to_vec(),
+        }),
+        _ => None,
+    };
+    let claim = Claim {
+        id: id.parse().map_err(|_| StoreError::Unexpected { column: 0 })?,
+        submission: row.opt_text(0)?.and_then(|id| id.parse().ok()),
+        kind: row.parse(1)?,
+        role: row.text(2)?.to_owned(),
+        department: row.opt_text(3)?.and_then(|id| id.parse().ok()),
+        reason: row.opt_text(16)?.and_then(|reason| reason.parse().ok()),
+        attempts: row.int(4)?,
+        created_at: time(row.int(5)?),
+        ambiguous: false,
+        reference: row.opt_text(12)?.map(str::to_owned),
+        site: row.opt_text(14)?.and_then(|site| site.parse().ok()),
+        form: row.opt_text(15)?.and_then(|form| form.parse().ok()),
+        test: row.opt_int(13)?.unwrap_or(0) != 0,
+        payload,
+    };
+    Ok(Some((
+        claim,
+        row.parse(6)?,
+        row.opt_int(7)?.map(time),
+        row.opt_int(8)?.map(time),
+    )))
+}
+
+fn claim(
+    tx: &mut Tx<'_>,
+    id: DutyId,
+    worker: WorkerId,
+    (now, until): (Timestamp, Timestamp),
+    shard: i64,
+) -> Result<Option<Claim>, StoreError> {
+    let text = id.to_string();
+    let Some((mut claim, state, next_at, lease_until)) = read_claim(tx, &text)? else {
+        return Ok(None);
+    };
+    claim.ambiguous = match state {
+        DutyState::Ready if next_at.is_none_or(|at| at <= now) => false,
+        DutyState::Sending if lease_until.is_none_or(|until| until < now) => true,
+        _ => return Ok(None),
+    };
+    let claimed = tx.execute(
+        "UPDATE duty SET state = 'sending', attempts = attempts + 1, lease_owner = $2, lease_until = $3
+         WHERE id = $1 AND state = $4 AND (state = 'ready' OR lease_until < $5)",
+        &[
+            text.into(),
+            worker.0.to_string().into(),
+            until.as_millisecond().into(),
+            state.as_str().into(),
+            now.as_millisecond().into(),
+        ],
+    )?;
+    if claimed == 0 {
+        return Ok(None);
+    }
+    claim.attempts += 1;
+    if claim.ambiguous {
+        count_possible(tx, &claim, shard)?;
+    }
+    Ok(Some(claim))
+}
+
+/// Counts a mail that may have gone out and goes out again.
+fn count_possible(tx: &mut Tx<'_>, claim: &Claim, shard: i64) -> Result<(), StoreError> {
+    let scope = Scope {
+        site: claim.site.as_ref().map_or("", SiteId::as_str),
+        form: claim.form.as_ref().map_or("", FormId::as_str),
+        test: claim.test,
+        shard,
+    };
+    scope.add(tx, Counter::PossibleMail, 1)
+}
+
+/// Settles one duty. Without a worker it is a person's decision.
+fn settle(
+    tx: &mut Tx<'_>,
+    id: DutyId,
+    worker: Option<WorkerId>,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<Settled, StoreError> {
+    let text = id.to_string();
+    let (state, reason, next_at) = match outcome {
+        Outcome::Done => (DutyState::Done, None, None),
+        Outcome::Retry { at, reason } => (DutyState::Ready, reason, Some(at)),
+        Outcome::Unknown { at } => (DutyState::Ready, None, Some(at)),
+        Outcome::Hold(reason) => (DutyState::Held, Some(reason), None),
+        Outcome::Fail(reason) => (DutyState::Failed, reason, None),
+        Outcome::Cancel(reason) => (DutyState::Cancelled, Some(reason), None),
+    };
+    // What happened counts whoever did it; what did not happen is only said by the one who holds the lease.
+    let mine = if outcome == Outcome::Done || worker.is_none() {
+        ""
+    } else {
+        " AND lease_owner = $6"
+    };
+    let mut values: Vec<Value> = vec![
+        text.as_str().into(),
+        state.as_str().into(),
+        reason.map(|reason| reason.to_string()).into(),
+        next_at.map(Timestamp::as_millisecond).into(),
+        state.is_discharged().then(|| now.as_millisecond()).into(),
+    ];
+    if !mine.is_empty() {
+        values.push(worker.map(|worker| worker.0.to_string()).into());
+    }
+    let changed = tx.execute(
+        &format!(
+            "UPDATE duty SET state = $2, reason = $3, next_at = $4, done_at = $5, lease_owner = NULL, lease_until = NULL
+             WHERE id = $1 AND state NOT IN ('done', 'cancelled'){mine}"
+        ),
+        &values,
+    )?;
+    if changed == 0 {
+        return Ok(Settled::default());
+    }
+    after_settling(tx, &text, outcome, now)
+}
+
+fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -> Result<Settled, StoreError> {
+    let row = tx.one("SELECT submission, kind FROM duty WHERE id = $1", &[id.into()])?;
+    let Some(row) = row else { return Ok(Settled::default()) };
+    let (submission, kind) = (row.opt_text(0)?, row.text(1)?);
+    let mut settled = Settled {
+        counted: true,
+        deleting: None,
+    };
+    let event = match outcome {
+        Outcome::Done => "done",
+        Outcome::Cancel(_) => "cancelled",
+        Outcome::Hold(_) => "held",
+        Outcome::Fail(_) => "failed",
+        Outcome::Retry { .. } | Outcome::Unknown { .. } => return Ok(settled),
+    };
+    let rule = match outcome {
+        Outcome::Hold(reason) | Outcome::Cancel(reason) => Some(reason.to_string()),
+        _ => None,
+    };
+    leaf(tx, submission, &format!("{kind}_{event}"), now, rule.as_deref(), None)?;
+    if matches!(outcome, Outcome::Done | Outcome::Cancel(_)) {
+        tx.execute("DELETE FROM payload WHERE duty = $1", &[id.into()])?;
+    }
+    let Some(submission) = submission else {
+        return Ok(settled);
+    };
+    if matches!(outcome, Outcome::Hold(_) | Outcome::Fail(_))
+        && let Ok(id) = submission.parse()
+    {
+        tell_of(tx, id, SiteEvent::Held, now)?;
+    }
+    if crate::deletion::begin(tx, submission, now)? {
+        settled.deleting = submission.parse().ok();
+    }
+    Ok(settled)
+}

@@ -1,0 +1,69 @@
+//! The duty ledger: what was taken, what is owed for it, what was done, what is gone. The truth of Kvit.
+//!
+//! Every statement of the ledger stands here, one function a sentence, with time passed in. A function is one
+//! transaction: what it says happened, happened whole.
+//!
+//! What this crate is not: it holds no key and opens no payload; what it stores of an answer is sealed by the vault
+//! before it comes here.
+
+mod counter;
+mod deletion;
+mod duty;
+mod figures;
+mod intake;
+mod model;
+mod outbox;
+mod quarantine;
+mod read;
+mod schedule;
+mod schema;
+
+use store::{Store, StoreError, Url};
+
+pub use counter::Counter;
+pub use duty::{Claim, Decision, Due, DutyFilter, DutyRow, Outcome, Settled};
+pub use figures::{Duplicates, Figures, StateCounts};
+pub use intake::{Lineage, Recorded};
+pub use model::{EventDates, NewDuty, NewSubmission, Payload, WorkerId};
+pub use outbox::{EventData, Outgoing, SiteEvent};
+pub use quarantine::{NewQuarantined, QuarantineFilter, QuarantineRow, Sealed, Untold};
+pub use read::{DutyView, EvidenceView, SubmissionFilter, SubmissionView};
+pub use schedule::{Request, RunRow, WorkerRow};
+
+/// A handle on the ledger; clones share its threads.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Store,
+    /// Which shard of the counters this process adds to, so that replicas do not wait for each other's rows.
+    shard: i64,
+}
+
+impl Ledger {
+    /// A ledger on the store at this address; nothing is opened before it is needed.
+    #[must_use]
+    pub fn new(url: &Url) -> Self {
+        let shard = if url.is_sqlite() {
+            0
+        } else {
+            i64::from(std::process::id() % 16)
+        };
+        Self {
+            store: Store::new(url, schema::OPTIONS),
+            shard,
+        }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut store::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.store.write(job).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut store::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.store.read(job).await
+    }
+}

@@ -1,0 +1,129 @@
+//! What goes into the ledger.
+
+use domain::lineage::Order;
+use domain::submission::Kind;
+use domain::{DepartmentId, DutyId, DutyKind, DutyState, FormId, Reason, Reference, SiteId, SubmissionId};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// A running process of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WorkerId(pub Uuid);
+
+impl WorkerId {
+    /// A new worker's id.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for WorkerId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A sealed payload, and whose data key opens it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// The owner of the data key: a submission, or a notice's own duty.
+    pub owner: Uuid,
+    /// The purpose whose wrapping key opens the data key.
+    pub purpose: String,
+    /// The bytes, sealed.
+    pub sealed: Vec<u8>,
+}
+
+/// A duty to be recorded.
+#[derive(Clone)]
+pub struct NewDuty {
+    /// Its id.
+    pub id: DutyId,
+    /// What is owed.
+    pub kind: DutyKind,
+    /// Which mail of its kind it is: `department`, `department-2`, `receipt`, …
+    pub role: String,
+    /// The department that it concerns.
+    pub department: Option<DepartmentId>,
+    /// Usually ready; held or cancelled from the start where it must be.
+    pub state: DutyState,
+    /// Why it is held or cancelled.
+    pub reason: Option<Reason>,
+    /// What is to be sent or kept.
+    pub payload: Option<Payload>,
+}
+
+/// The dates of an event, as a message or form gives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventDates {
+    /// `site/form/entity_id` or `site/form`.
+    pub id: String,
+    /// The registration deadline.
+    pub deadline: Option<Timestamp>,
+    /// When it has been held.
+    pub held: Option<Timestamp>,
+    /// Whether the message said them, and not the form alone.
+    pub from_message: bool,
+}
+
+/// A submission to be recorded, with everything that is owed for it.
+#[derive(Clone)]
+pub struct NewSubmission {
+    /// Its id.
+    pub id: SubmissionId,
+    /// What the citizen quotes.
+    pub reference: Reference,
+    /// The producer.
+    pub site: SiteId,
+    /// The form.
+    pub form: FormId,
+    /// What the form is for.
+    pub kind: Kind,
+    /// The department that acts on it.
+    pub department: DepartmentId,
+    /// Its number among the versions.
+    pub version: u32,
+    /// Whether it is the one that reference and `SITE/UUID` show.
+    pub latest: bool,
+    /// Sent after the deadline: not kept for the event.
+    pub late: bool,
+    /// Counted apart.
+    pub test: bool,
+    /// When it was taken.
+    pub received_at: Timestamp,
+    /// When an undelivered mail of it raises an alarm.
+    pub alarm_at: Timestamp,
+    /// The site's uuid, sid and serial, in the clear until the site knows of the deletion.
+    pub site_ids: [Option<String>; 3],
+    /// The keyed digest of what identifies it, where anything does; and under every live epoch, to look for.
+    pub identity: Option<Vec<u8>>,
+    /// The same under every live epoch.
+    pub identities: Vec<Vec<u8>>,
+    /// The keyed digest of its answers.
+    pub answers: Vec<u8>,
+    /// Keyed digests of its fields, for finding what a correction changes.
+    pub fields: Vec<u8>,
+    /// The epoch of the three.
+    pub epoch: i64,
+    /// The site's order.
+    pub order: Order,
+    /// How many versions were known when it was judged: another number now means to judge again.
+    pub known: usize,
+    /// What serialises those of one identity among replicas.
+    pub lock: i64,
+    /// The event that it registers for.
+    pub event: Option<EventDates>,
+    /// What is owed.
+    pub duties: Vec<NewDuty>,
+    /// Whether the content of all its files came, so that earlier versions need not wait for it.
+    pub brings_files: bool,
+    /// A digest of the content under the submission's own key.
+    pub mac: Vec<u8>,
+    /// The keyed digest of the receipt's address, where there is a receipt: counted against its limit.
+    pub receipt_address: Option<Vec<u8>>,
+    /// The site's own running number of its messages, where it gives one: a gap is counted.
+    pub sequence: Option<i64>,
+    /// The quarantined message that this one was, when it was tried again.
+    pub was_quarantined: Option<SubmissionId>,
+}

@@ -1,0 +1,187 @@
+//! Evidence leaves, and events on their way to a site.
+
+use domain::SubmissionId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::{StoreError, Tx, Value};
+
+use crate::Ledger;
+
+/// What a site is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SiteEvent {
+    /// It was taken.
+    Accepted,
+    /// It was known already.
+    Duplicate,
+    /// Something about it waits for a person or a key.
+    Held,
+    /// Everything that binds the site's copy is done: the site may delete it.
+    Delivered,
+    /// Kvit's own copy is gone.
+    Deleted,
+    /// It could not be taken.
+    Quarantined,
+}
+
+impl SiteEvent {
+    /// The word for it in routing keys and types.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Held => "held",
+            Self::Delivered => "delivered",
+            Self::Deleted => "deleted",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// An event's data: the site's own ids and Kvit's, and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventData {
+    /// The site's uuid.
+    pub uuid: Option<String>,
+    /// The site's number.
+    pub sid: Option<String>,
+    /// The form's running number on the site.
+    pub serial: Option<String>,
+    /// Kvit's id.
+    pub id: Option<String>,
+    /// What the citizen quotes.
+    pub reference: Option<String>,
+}
+
+/// An event that a site has not been told of yet.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its place in the order of events.
+    pub seq: i64,
+    /// The site.
+    pub site: String,
+    /// The form; empty where it is not known.
+    pub form: String,
+    /// The event's word.
+    pub event: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What is said.
+    pub data: EventData,
+}
+
+/// Writes an evidence leaf.
+pub(crate) fn leaf(
+    tx: &mut Tx<'_>,
+    submission: Option<&str>,
+    event: &str,
+    at: Timestamp,
+    rule: Option<&str>,
+    mac: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO leaf (submission, event, at, rule, mac) VALUES ($1, $2, $3, $4, $5)",
+        &[
+            submission.into(),
+            event.into(),
+            at.as_millisecond().into(),
+            rule.into(),
+            mac.into(),
+        ],
+    )
+    .map(drop)
+}
+
+/// Puts an event on its way.
+pub(crate) fn tell(
+    tx: &mut Tx<'_>,
+    site: &str,
+    form: &str,
+    event: SiteEvent,
+    at: Timestamp,
+    data: &EventData,
+) -> Result<(), StoreError> {
+    let text = serde_json::to_string(data).expect("event data is plain JSON");
+    tx.execute(
+        "INSERT INTO outbox (submission, site, form, event, at, data) VALUES ($1, $2, $3, $4, $5, $6)",
+        &[
+            Value::from(data.id.as_ref()),
+            site.into(),
+            form.into(),
+            event.as_str().into(),
+            at.as_millisecond().into(),
+            text.into(),
+        ],
+    )
+    .map(drop)
+}
+
+/// Puts an event about a recorded submission on its way.
+pub(crate) fn tell_of(tx: &mut Tx<'_>, id: SubmissionId, event: SiteEvent, at: Timestamp) -> Result<(), StoreError> {
+    let row = tx.one(
+        "SELECT site, form, site_uuid, sid, serial, reference FROM submission WHERE id = $1",
+        &[id.to_string().into()],
+    )?;
+    let Some(row) = row else { return Ok(()) };
+    let owned = |column| row.opt_text(column).map(|text| text.map(str::to_owned));
+    let data = EventData {
+        uuid: owned(2)?,
+        sid: owned(3)?,
+        serial: owned(4)?,
+        id: Some(id.to_string()),
+        reference: owned(5)?,
+    };
+    tell(tx, row.text(0)?, row.text(1)?, event, at, &data)
+}
+
+impl Ledger {
+    /// The oldest events that are not known to have reached the broker.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn outgoing(&self, limit: u32) -> Result<Vec<Outgoing>, StoreError> {
+        self.read(move |tx| {
+            let rows = tx.query(
+                "SELECT seq, site, form, event, at, data FROM outbox ORDER BY seq LIMIT $1",
+                &[limit.into()],
+            )?;
+            rows.iter()
+                .map(|row| {
+                    Ok(Outgoing {
+                        seq: row.int(0)?,
+                        site: row.text(1)?.to_owned(),
+                        form: row.text(2)?.to_owned(),
+                        event: row.text(3)?.to_owned(),
+                        at: crate::read::time(row.int(4)?),
+                        data: serde_json::from_str(row.text(5)?).map_err(|_| StoreError::Unexpected { column: 5 })?,
+                    })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// The broker has these events. With a `deleted` event confirmed, the site's own ids go too: what is left is the
+    /// tombstone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn told(&self, events: Vec<Outgoing>) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            for event in events {
+                tx.execute("DELETE FROM outbox WHERE seq = $1", &[event.seq.into()])?;
+                if event.event == SiteEvent::Deleted.as_str() {
+                    tx.execute(
+                        "UPDATE submission SET site_uuid = NULL, sid = NULL, serial = NULL WHERE id = $1 AND state = 'deleted'",
+                        &[event.data.id.into()],
+                    )?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,478 @@
+//! Messages that could not be taken: kept sealed until a person decides.
+
+use domain::quarantine::QuarantineReason;
+use domain::{DepartmentId, FormId, SiteId, SubmissionId};
+use jiff::Timestamp;
+use serde::Serialize;
+use store::{Row, StoreError, Tx, Value};
+
+use crate::counter::{Counter, Scope};
+use crate::intake::add_duty;
+use crate::outbox::{EventData, SiteEvent, leaf, tell};
+use crate::read::time;
+use crate::{Ledger, NewDuty};
+
+/// A message to be put aside.
+#[derive(Clone)]
+pub struct NewQuarantined {
+    /// Its id.
+    pub id: SubmissionId,
+    /// The producer.
+    pub site: SiteId,
+    /// The form, where it is known.
+    pub form: Option<FormId>,
+    /// The form's department, where it is known.
+    pub department: Option<DepartmentId>,
+    /// Counted apart.
+    pub test: bool,
+    /// Why.
+    pub reason: QuarantineReason,
+    /// The message's size.
+    pub bytes: usize,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// A keyed digest of the message, and under every live epoch.
+    pub body: Vec<u8>,
+    /// The same under every live epoch, to look for.
+    pub bodies: Vec<Vec<u8>>,
+    /// The epoch of the digest.
+    pub epoch: i64,
+    /// Whether the broker says that it delivered the message before: then one put aside already is the same.
+    pub redelivered: bool,
+    /// The message, sealed for intake under its own key.
+    pub sealed: Vec<u8>,
+}
+
+/// A message in quarantine, without its content.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuarantineRow {
+    /// Its id.
+    pub id: String,
+    /// The producer.
+    pub site: String,
+    /// The form, where it is known.
+    pub form: Option<String>,
+    /// The form's department, where it is known.
+    pub department: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// `waiting`, `retried` or `discarded`.
+    pub state: String,
+    /// The message's size.
+    pub bytes: i64,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// When somebody decided.
+    pub decided_at: Option<Timestamp>,
+    /// Why it was discarded, in that person's words.
+    pub why: Option<String>,
+}
+
+/// Which messages a command is about.
+#[derive(Debug, Clone, Default)]
+pub struct QuarantineFilter {
+    /// This one.
+    pub id: Option<String>,
+    /// Of this form.
+    pub form: Option<String>,
+    /// Of this site.
+    pub site: Option<String>,
+    /// With this reason.
+    pub reason: Option<String>,
+    /// That came at or after this time.
+    pub since: Option<Timestamp>,
+    /// Only those that wait for a decision.
+    pub waiting: bool,
+}
+
+/// A sealed message and where it stands.
+#[derive(Clone)]
+pub struct Sealed {
+    /// Its id, and the owner of its data key.
+    pub id: SubmissionId,
+    /// The bytes.
+    pub sealed: Vec<u8>,
+    /// When it came.
+    pub received_at: Timestamp,
+}
+
+/// Messages that a department has not been told of, by the oldest of them.
+#[derive(Debug, Clone)]
+pub struct Untold {
+    /// The department.
+    pub department: DepartmentId,
+    /// The producer.
+    pub site: SiteId,
+    /// Whether they are tests.
+    pub test: bool,
+    /// The oldest.
+    pub id: SubmissionId,
+    /// Why it was put aside.
+    pub reason: QuarantineReason,
+    /// When it came.
+    pub since: Timestamp,
+}
+
+const COLUMNS: &str = "id, site, form, department, reason, state, bytes, received_at, decided_at, why";
+
+fn view(row: &Row) -> Result<QuarantineRow, StoreError> {
+    let owned = |column| row.opt_text(column).map(|text| text.map(str::to_owned));
+    Ok(QuarantineRow {
+        id: row.text(0)?.to_owned(),
+        site: row.text(1)?.to_owned(),
+        form: owned(2)?,
+        department: owned(3)?,
+        reason: row.text(4)?.to_owned(),
+        state: row.text(5)?.to_owned(),
+        bytes: row.int(6)?,
+        received_at: time(row.int(7)?),
+        decided_at: row.opt_int(8)?.map(time),
+        why: owned(9)?,
+    })
+}
+
+/// The statement's condition for a filter; a missing part matches everything.
+const MATCHES: &str = "($1 IS NULL OR id = $1) AND ($2 IS NULL OR form = $2) AND ($3 IS NULL OR site = $3)
+    AND ($4 IS NULL OR reason = $4) AND ($5 IS NULL OR received_at >= $5) AND (CAST($6 AS BIGINT) = 0 OR state = 'waiting')";
+
+fn values(filter: &QuarantineFilter) -> [Value; 6] {
+    [
+        filter.id.clone().into(),
+        filter.form.clone().into(),
+        filter.site.clone().into(),
+        filter.reason.clone().into(),
+        filter.since.map(Timestamp::as_millisecond).into(),
+        filter.waiting.into(),
+    ]
+}
+
+impl Ledger {
+    /// Puts a message aside, with its leaf and counts. Answers `false` where a redelivery was put aside already; then
+    /// it is counted as a repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing was recorded.
+    pub async fn quarantine(&self, new: NewQuarantined) -> Result<bool, StoreError> {
+        let shard = self.shard;
+        self.write(move |tx| {
+            let form = new.form.as_ref().map_or("", FormId::as_str);
+            let scope = Scope {
+                site: new.site.as_str(),
+                form,
+                test: new.test,
+                shard,
+            };
+            scope.add(tx, Counter::Arrived, 1)?;
+            if new.redelivered && is_known(tx, &new.bodies)? {
+                scope.add(tx, Counter::Duplicates, 1)?;
+                return Ok(false);
+            }
+            scope.add(tx, Counter::Quarantined, 1)?;
+            insert(tx, &new)?;
+            let id = new.id.to_string();
+            leaf(
+                tx,
+                Some(&id),
+                "quarantined",
+                new.received_at,
+                Some(new.reason.as_str()),
+                None,
+            )?;
+            let data = EventData {
+                id: Some(id),
+                ..EventData::default()
+            };
+            tell(
+                tx,
+                new.site.as_str(),
+                form,
+                SiteEvent::Quarantined,
+                new.received_at,
+                &data,
+            )?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Messages in quarantine, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn quarantined(&self, filter: QuarantineFilter, limit: u32) -> Result<Vec<QuarantineRow>, StoreError> {
+        self.read(move |tx| {
+            let mut given = values(&filter).to_vec();
+            given.push(limit.into());
+            let sql = format!("SELECT {COLUMNS} FROM quarantine WHERE {MATCHES} ORDER BY received_at, id LIMIT $7");
+            tx.query(&sql, &given)?.iter().map(view).collect()
+        })
+        .await
+    }
+
+    /// The sealed content of a message that waits.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn quarantined_content(&self, id: SubmissionId) -> Result<Option<Sealed>, StoreError> {
+        self.read(move |tx| {
+            let row = tx.one(
+                "SELECT sealed, received_at FROM quarantine WHERE id = $1 AND state = 'waiting'",
+                &[id.to_string().into()],
+            )?;
+            row.map(|row| {
+                Ok(Sealed {
+                    id,
+                    sealed: row.blob(0)?.to_vec(),
+                    received_at: time(row.int(1)?),
+                })
+            })
+            .transpose()
+        })
+        .await
+    }
+
+    /// A message that was tried again and is refused again, with a reason that may be another.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn quarantined_again(&self, id: SubmissionId, reason: QuarantineReason) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute(
+                "UPDATE quarantine SET reason = $2 WHERE id = $1 AND state = 'waiting'",
+                &[id.to_string().into(), reason.as_str().into()],
+            )
+            .map(drop)
+        })
+        .await
+    }
+
+    /// A message that was tried again and turned out to be known, or a draft.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn quarantined_was(&self, id: SubmissionId, counter: Counter, now: Timestamp) -> Result<(), StoreError> {
+        let shard = self.shard;
+        self.write(move |tx| {
+            if let Some((site, form, test)) = scope_of(tx, id)? {
+                Scope {
+                    site: &site,
+                    form: &form,
+                    test,
+                    shard,
+                }
+                .add(tx, counter, 1)?;
+            }
+            leave(tx, id, "retried", None, now, shard)
+        })
+        .await
+    }
+
+    /// A person gives up the messages that match: their content goes; they stay counted as quarantined. Answers the
+    /// ids whose keys are to be destroyed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn discard_quarantined(
+        &self,
+        filter: QuarantineFilter,
+        why: String,
+        now: Timestamp,
+    ) -> Result<Vec<SubmissionId>, StoreError> {
+        self.write(move |tx| {
+            let sql = format!("SELECT id FROM quarantine WHERE {MATCHES}");
+            let filter = QuarantineFilter {
+                waiting: true,
+                ..filter
+            };
+            let ids: Vec<SubmissionId> = tx
+                .query(&sql, &values(&filter))?
+                .iter()
+                .map(|row| row.parse(0))
+                .collect::<Result<_, _>>()?;
+            for id in &ids {
+                let id = id.to_string();
+                tx.execute(
+                    "UPDATE quarantine SET state = 'discarded', sealed = NULL, decided_at = $2, why = $3 WHERE id = $1",
+                    &[id.as_str().into(), now.as_millisecond().into(), why.as_str().into()],
+                )?;
+                leaf(tx, Some(&id), "quarantine_discarded", now, None, None)?;
+            }
+            Ok(ids)
+        })
+        .await
+    }
+
+    /// The oldest message that each department has not been told of.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn untold_quarantine(&self) -> Result<Vec<Untold>, StoreError> {
+        self.read(|tx| {
+            let rows = tx.query(
+                "SELECT department, site, test, id, reason, received_at FROM quarantine
+                 WHERE state = 'waiting' AND notified_at IS NULL AND department IS NOT NULL
+                 ORDER BY department, site, test, received_at",
+                &[],
+            )?;
+            let mut untold: Vec<Untold> = Vec::new();
+            for row in &rows {
+                let next = Untold {
+                    department: row.parse(0)?,
+                    site: row.parse(1)?,
+                    test: row.int(2)? != 0,
+                    id: row.parse(3)?,
+                    reason: row.parse(4)?,
+                    since: time(row.int(5)?),
+                };
+                let known = untold.last().is_some_and(|last| {
+                    (&last.department, &last.site, last.test) == (&next.department, &next.site, next.test)
+                });
+                if !known {
+                    untold.push(next);
+                }
+            }
+            Ok(untold)
+        })
+        .await
+    }
+
+    /// Puts the notice to a department on its way, and marks what it speaks of: every message of that site that the
+    /// department has not been told of.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn tell_of_quarantine(&self, of: Untold, notice: NewDuty, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let marked = tx.execute(
+                "UPDATE quarantine SET notified_at = $1
+                 WHERE department = $2 AND site = $3 AND test = $4 AND state = 'waiting' AND notified_at IS NULL",
+                &[
+                    now.as_millisecond().into(),
+                    of.department.as_str().into(),
+                    of.site.as_str().into(),
+                    of.test.into(),
+                ],
+            )?;
+            // Another replica may have told it meanwhile.
+            if marked > 0 {
+                add_duty(tx, None, &notice, now)
+            } else {
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    /// A message that came alone was finished after all.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn finished_alone(&self, body: Vec<u8>) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute("DELETE FROM alone WHERE body = $1", &[body.into()])
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Counts that a message came alone and was not finished, and answers how often that has happened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn came_alone(&self, body: Vec<u8>, now: Timestamp) -> Result<i64, StoreError> {
+        self.write(move |tx| {
+            tx.execute(
+                "INSERT INTO alone (body, times, at) VALUES ($1, 1, $2)
+                 ON CONFLICT (body) DO UPDATE SET times = alone.times + 1, at = $2",
+                &[body.as_slice().into(), now.as_millisecond().into()],
+            )?;
+            let row = tx.one("SELECT times FROM alone WHERE body = $1", &[body.as_slice().into()])?;
+            row.map_or(Ok(0), |row| row.int(0))
+        })
+        .await
+    }
+}
+
+fn is_known(tx: &mut Tx<'_>, bodies: &[Vec<u8>]) -> Result<bool, StoreError> {
+    for body in bodies {
+        if tx
+            .one("SELECT 1 FROM quarantine WHERE body = $1", &[body.as_slice().into()])?
+            .is_some()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn insert(tx: &mut Tx<'_>, new: &NewQuarantined) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO quarantine (id, site, form, department, test, reason, state, bytes, received_at, body, epoch, sealed)
+         VALUES ($1, $2, $3, $4, $5, $6, 'waiting', $7, $8, $9, $10, $11)",
+        &[
+            new.id.to_string().into(),
+            new.site.as_str().into(),
+            new.form.as_ref().map(FormId::as_str).into(),
+            new.department.as_ref().map(DepartmentId::as_str).into(),
+            new.test.into(),
+            new.reason.as_str().into(),
+            i64::try_from(new.bytes).unwrap_or(i64::MAX).into(),
+            new.received_at.as_millisecond().into(),
+            new.body.as_slice().into(),
+            new.epoch.into(),
+            new.sealed.as_slice().into(),
+        ],
+    )
+    .map(drop)
+}
+
+fn scope_of(tx: &mut Tx<'_>, id: SubmissionId) -> Result<Option<(String, String, bool)>, StoreError> {
+    let row = tx.one(
+        "SELECT site, form, test FROM quarantine WHERE id = $1",
+        &[id.to_string().into()],
+    )?;
+    row.map(|row| {
+        let form = row.opt_text(1)?.unwrap_or_default().to_owned();
+        Ok((row.text(0)?.to_owned(), form, row.int(2)? != 0))
+    })
+    .transpose()
+}
+
+/// Takes a message out of quarantine: its content goes, and it is no longer counted there.
+pub(crate) fn leave(
+    tx: &mut Tx<'_>,
+    id: SubmissionId,
+    state: &str,
+    why: Option<&str>,
+    now: Timestamp,
+    shard: i64,
+) -> Result<(), StoreError> {
+    let Some((site, form, test)) = scope_of(tx, id)? else {
+        return Ok(());
+    };
+    let left = tx.execute(
+        "UPDATE quarantine SET state = $2, sealed = NULL, decided_at = $3, why = $4 WHERE id = $1 AND state = 'waiting'",
+        &[id.to_string().into(), state.into(), now.as_millisecond().into(), why.into()],
+    )?;
+    if left == 0 {
+        return Err(StoreError::Conflict);
+    }
+    leaf(tx, Some(&id.to_string()), "quarantine_retried", now, None, None)?;
+    Scope {
+        site: &site,
+        form: &form,
+        test,
+        shard,
+    }
+    .add(tx, Counter::Quarantined, -1)
+}

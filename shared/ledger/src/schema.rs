@@ -1,0 +1,158 @@
+//! The ledger's tables, and how they grew. Steps are only added to: a program one step behind still works.
+
+use store::{Journal, Migration, Options};
+
+pub(crate) const OPTIONS: Options = Options {
+    schema: "kvit",
+    journal: Journal::Wal,
+    migrations: &[Migration { sql: FIRST }],
+    writers: 4,
+    readers: 2,
+};
+
+const FIRST: &str = "
+CREATE TABLE submission (
+    id TEXT PRIMARY KEY,
+    reference TEXT NOT NULL,
+    site TEXT NOT NULL,
+    form TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    department TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    latest BIGINT NOT NULL,
+    late BIGINT NOT NULL,
+    test BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    received_at BIGINT NOT NULL,
+    alarm_at BIGINT,
+    deleted_at BIGINT,
+    rule TEXT,
+    site_copy TEXT NOT NULL,
+    site_uuid TEXT,
+    sid TEXT,
+    serial TEXT,
+    identity {bytes},
+    answers {bytes},
+    fields {bytes},
+    epoch BIGINT,
+    sequence BIGINT,
+    changed BIGINT,
+    event TEXT,
+    hold TEXT
+);
+CREATE INDEX submission_identity ON submission (identity);
+CREATE INDEX submission_reference ON submission (reference);
+CREATE INDEX submission_epoch ON submission (epoch) WHERE epoch IS NOT NULL;
+CREATE INDEX submission_unfinished ON submission (state, received_at) WHERE state <> 'deleted';
+CREATE TABLE duty (
+    id TEXT PRIMARY KEY,
+    submission TEXT,
+    kind TEXT NOT NULL,
+    role TEXT NOT NULL,
+    department TEXT,
+    state TEXT NOT NULL,
+    reason TEXT,
+    attempts BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    next_at BIGINT,
+    lease_until BIGINT,
+    lease_owner TEXT,
+    done_at BIGINT
+);
+CREATE INDEX duty_submission ON duty (submission);
+CREATE INDEX duty_open ON duty (state, kind, next_at) WHERE state IN ('ready', 'sending', 'held', 'failed');
+CREATE TABLE payload (
+    duty TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    sealed {bytes} NOT NULL
+);
+CREATE INDEX payload_owner ON payload (owner);
+CREATE TABLE leaf (
+    seq {serial},
+    submission TEXT,
+    event TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    rule TEXT,
+    actor TEXT,
+    mac {bytes},
+    log_index BIGINT
+);
+CREATE INDEX leaf_submission ON leaf (submission);
+CREATE TABLE outbox (
+    seq {serial},
+    submission TEXT,
+    site TEXT NOT NULL,
+    form TEXT NOT NULL,
+    event TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE TABLE quarantine (
+    id TEXT PRIMARY KEY,
+    site TEXT NOT NULL,
+    form TEXT,
+    department TEXT,
+    test BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    state TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    received_at BIGINT NOT NULL,
+    decided_at BIGINT,
+    why TEXT,
+    notified_at BIGINT,
+    body {bytes},
+    epoch BIGINT,
+    sealed {bytes}
+);
+CREATE INDEX quarantine_waiting ON quarantine (state, received_at) WHERE state = 'waiting';
+CREATE INDEX quarantine_body ON quarantine (body);
+CREATE TABLE counter (
+    name TEXT NOT NULL,
+    site TEXT NOT NULL,
+    form TEXT NOT NULL,
+    test BIGINT NOT NULL,
+    shard BIGINT NOT NULL,
+    value BIGINT NOT NULL,
+    PRIMARY KEY (name, site, form, test, shard)
+);
+CREATE TABLE site_sequence (site TEXT PRIMARY KEY, highest BIGINT NOT NULL, gaps BIGINT NOT NULL);
+CREATE TABLE event (
+    id TEXT PRIMARY KEY,
+    site TEXT NOT NULL,
+    form TEXT NOT NULL,
+    deadline BIGINT,
+    held BIGINT,
+    source TEXT NOT NULL
+);
+CREATE TABLE receipt_window (address {bytes} NOT NULL, at BIGINT NOT NULL);
+CREATE INDEX receipt_window_address ON receipt_window (address, at);
+CREATE INDEX receipt_window_at ON receipt_window (at);
+CREATE TABLE alone (body {bytes} PRIMARY KEY, times BIGINT NOT NULL, at BIGINT NOT NULL);
+CREATE TABLE certificate (
+    department TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    armored {bytes} NOT NULL,
+    added_at BIGINT NOT NULL,
+    PRIMARY KEY (department, fingerprint)
+);
+CREATE TABLE worker (id TEXT PRIMARY KEY, service TEXT NOT NULL, started_at BIGINT NOT NULL, seen_at BIGINT NOT NULL);
+CREATE TABLE run (
+    schedule TEXT NOT NULL,
+    planned_at BIGINT NOT NULL,
+    worker TEXT NOT NULL,
+    started_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    outcome TEXT,
+    PRIMARY KEY (schedule, planned_at)
+);
+CREATE TABLE request (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    args TEXT NOT NULL,
+    state TEXT NOT NULL,
+    result TEXT,
+    created_at BIGINT NOT NULL,
+    done_at BIGINT
+);
+CREATE INDEX request_open ON request (state, kind) WHERE state = 'open'";

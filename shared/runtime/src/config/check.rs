@@ -1,0 +1,173 @@
+//! What the types of `kvit.toml` cannot say.
+
+use domain::form_check::Fault;
+
+use super::address;
+use super::format;
+use super::parties::{Environment, Site};
+use super::sections::Config;
+
+/// Every fault of a configuration beyond its types.
+pub(crate) fn check(config: &Config) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    controller(config, &mut faults);
+    vault(config, &mut faults);
+    listening(config, &mut faults);
+    retry(config, &mut faults);
+    if let Some(signing) = &config.signing
+        && signing.key.is_none()
+        && signing.key_file.is_none()
+    {
+        faults.push(Fault::refused(&["signing"], "`[signing]` needs `key` or `key_file`"));
+    }
+    if config.evidence.copy_dir.as_ref() == Some(&config.evidence.dir) {
+        faults.push(Fault::refused(
+            &["evidence", "copy_dir"],
+            "`evidence.copy_dir` is `evidence.dir` itself",
+        ));
+    }
+    sites(config, &mut faults);
+    departments(config, &mut faults);
+    for (name, target) in &config.journal_targets {
+        let path = ["journal_targets", name, "processor_agreement"];
+        if target.processor_agreement.trim().is_empty() {
+            faults.push(Fault::refused(
+                &path,
+                format!("journal target `{name}` names no processor agreement"),
+            ));
+        }
+    }
+    faults
+}
+
+/// G8, G9
+fn controller(config: &Config, faults: &mut Vec<Fault>) {
+    let controller = &config.controller;
+    let texts = [
+        ("name", &controller.name),
+        ("address", &controller.address),
+        ("dpo", &controller.dpo),
+        ("contact_url", &controller.contact_url),
+        ("privacy_url", &controller.privacy_url),
+        ("complaint", &controller.complaint),
+    ];
+    for (key, text) in texts {
+        if text.trim().is_empty() {
+            let message = format!("`controller.{key}` is empty: every receipt shows it");
+            faults.push(Fault::refused(&["controller", key], message));
+        }
+    }
+    for (key, text) in [
+        ("contact_url", &controller.contact_url),
+        ("privacy_url", &controller.privacy_url),
+    ] {
+        if !text.trim().is_empty() && !text.starts_with("https://") {
+            let message = format!("`controller.{key}` is no secure page (https://)");
+            faults.push(Fault::warning(&["controller", key], message));
+        }
+    }
+}
+
+fn vault(config: &Config, faults: &mut Vec<Fault>) {
+    let (store, vault) = (&config.store, &config.vault);
+    let same = match (&store.url, &vault.url, &store.url_file, &vault.url_file) {
+        (Some(store), Some(vault), ..) => address::same_store(store.expose(), vault.expose()),
+        (None, None, Some(store), Some(vault)) => store == vault,
+        _ => false,
+    };
+    if same {
+        let message = format!("`vault.url` is refused: {}", address::Refusal::IsTheStore);
+        faults.push(Fault::refused(&["vault", "url"], message));
+    }
+    let files = [
+        ("intake_key_file", &vault.intake_key_file),
+        ("mail_key_file", &vault.mail_key_file),
+        ("journal_key_file", &vault.journal_key_file),
+        ("registration_key_file", &vault.registration_key_file),
+        ("index_key_file", &vault.index_key_file),
+    ];
+    for (n, (key, file)) in files.iter().enumerate() {
+        let earlier = files[..n].iter().find(|(_, other)| file.is_some() && file == other);
+        if let Some((other, _)) = earlier {
+            let message = format!("`vault.{key}` is `vault.{other}`: each purpose has a key of its own");
+            faults.push(Fault::refused(&["vault", key], message));
+        }
+    }
+}
+
+fn listening(config: &Config, faults: &mut Vec<Fault>) {
+    let services = [
+        ("intake", &config.intake.listen),
+        ("mailer", &config.mailer.listen),
+        ("journaliser", &config.journaliser.listen),
+        ("scheduler", &config.scheduler.listen),
+        ("console", &config.console.listen),
+    ];
+    for (n, (service, listen)) in services.iter().enumerate() {
+        if !address::is_local(format::listen_host(listen)) {
+            let message = format!("`{service}.listen` can be reached from other machines");
+            faults.push(Fault::warning(&[*service, "listen"], message));
+        }
+        if !listen.ends_with(":0")
+            && let Some((other, _)) = services[..n].iter().find(|(_, other)| other == listen)
+        {
+            let message = format!("`{service}.listen` is also `{other}.listen`: both cannot run on one machine");
+            faults.push(Fault::warning(&[*service, "listen"], message));
+        }
+    }
+}
+
+fn retry(config: &Config, faults: &mut Vec<Fault>) {
+    let retry = &config.retry;
+    if retry.first > retry.most {
+        faults.push(Fault::refused(
+            &["retry", "first"],
+            "`retry.first` is longer than `retry.most`",
+        ));
+    }
+    if retry.most > retry.give_up {
+        faults.push(Fault::refused(
+            &["retry", "most"],
+            "`retry.most` is longer than `retry.give_up`",
+        ));
+    }
+}
+
+fn sites(config: &Config, faults: &mut Vec<Fault>) {
+    if config.sites.is_empty() {
+        faults.push(Fault::warning(
+            &["sites"],
+            "no `[sites.…]`: nothing is taken from anywhere",
+        ));
+    }
+    for (id, site) in &config.sites {
+        if let Site {
+            environment: Environment::Test,
+            test_mail: None,
+            ..
+        } = site
+        {
+            let message = "`test_mail` must be stated where environment = \"test\"";
+            faults.push(Fault::refused(&["sites", id.as_str(), "test_mail"], message));
+        }
+        if site.require_sealed && config.intake.unseal_key.is_none() && config.intake.unseal_key_file.is_none() {
+            let message = "`require_sealed` needs `intake.unseal_key_file`: nothing could be opened";
+            faults.push(Fault::refused(&["sites", id.as_str(), "require_sealed"], message));
+        }
+    }
+}
+
+fn departments(config: &Config, faults: &mut Vec<Fault>) {
+    for (id, department) in &config.departments {
+        if department.name.is_empty() {
+            let path = ["departments", id.as_str(), "name"];
+            faults.push(Fault::refused(&path, format!("`departments.{id}.name` is empty")));
+        }
+        if department.certificates.is_empty() {
+            let path = ["departments", id.as_str()];
+            let message =
+                format!("department `{id}` has no certificate here: without one in the ledger its mails are held");
+            faults.push(Fault::warning(&path, message));
+        }
+    }
+}

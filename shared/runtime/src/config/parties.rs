@@ -1,0 +1,105 @@
+//! Who `kvit.toml` knows: sites, departments, their certificates, journals outside.
+
+use std::path::PathBuf;
+
+use domain::form::UnknownFields;
+use domain::{EmailAddress, Words};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::parse;
+
+/// What a site's submissions are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Citizens' own.
+    #[default]
+    Production,
+    /// Tries: mails go to `test_mail` with TEST in the subject, nothing is journalised, and they are counted apart.
+    Test,
+}
+
+/// A producer of submissions.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// What is done with fields that a form does not declare (P3); a form may say otherwise.
+    #[serde(default)]
+    pub unknown_fields: UnknownFields,
+    /// Whether a message that is not sealed to intake's certificate is quarantined. It must be stated.
+    pub require_sealed: bool,
+    /// Whether its submissions are citizens' own or tries.
+    #[serde(default)]
+    pub environment: Environment,
+    /// Where the mails of a test site go.
+    #[serde(default, deserialize_with = "parse::optional_address")]
+    #[schemars(with = "Option<String>", extend("format" = "email"))]
+    pub test_mail: Option<EmailAddress>,
+    /// Keys that the site's handler adds; never answers.
+    #[serde(default)]
+    pub custom_data: Vec<String>,
+    /// Whether the site says when its own copy is gone: an alarm when it has not within 24 hours.
+    #[serde(default)]
+    pub confirms_deletion: bool,
+}
+
+/// A department that receives mail.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Department {
+    /// What citizens know it as.
+    pub name: Words,
+    /// Its inbox.
+    #[serde(deserialize_with = "parse::address")]
+    #[schemars(with = "String", extend("format" = "email"))]
+    pub mail: EmailAddress,
+    /// Its OpenPGP certificates: every one can open the mail. Without a usable one its mails are held.
+    #[serde(default)]
+    pub certificates: Vec<CertificateFile>,
+    /// Whether its readers understand RFC 9580's newer encryption; few do.
+    #[serde(default)]
+    pub rfc9580: bool,
+    /// Whether every certificate must be usable, or one is enough.
+    #[serde(default)]
+    pub require: Require,
+}
+
+/// How many of a department's certificates must be usable for a mail to go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Require {
+    /// All that are configured, the recovery certificate among them; else the mail is held.
+    #[default]
+    All,
+    /// One; the mail is encrypted to those that are usable.
+    Any,
+}
+
+/// A certificate, and which one it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFile {
+    /// The file, armored or not.
+    #[schemars(extend("format" = "path"))]
+    pub file: PathBuf,
+    /// The fingerprint of its primary key, 40 or 64 hexadecimal digits; another key in the file is refused.
+    #[schemars(extend("format" = "fingerprint"))]
+    pub fingerprint: String,
+}
+
+/// A certificate that everything is encrypted to as well.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// The certificate; its key is kept offline.
+    pub certificate: CertificateFile,
+}
+
+/// A journal outside Kvit. Forms name it in `journal.target`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JournalTarget {
+    /// Where the processor agreement with whoever runs it is filed (G5).
+    pub processor_agreement: String,
+}

@@ -1,0 +1,143 @@
+//! Whether a service can do its work: a list of checks that its parts keep up to date.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A service's checks by name. Clones share them.
+#[derive(Clone, Default)]
+pub struct Health {
+    checks: Arc<RwLock<BTreeMap<String, State>>>,
+    prefix: Arc<str>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum State {
+    Up,
+    Warned(String),
+    Down(String),
+}
+
+impl Health {
+    /// No checks yet; ready.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same list, where new checks are named `prefix.name`: for several services in one process.
+    #[must_use]
+    pub fn scoped(&self, prefix: &str) -> Self {
+        Self {
+            checks: Arc::clone(&self.checks),
+            prefix: format!("{}{prefix}.", self.prefix).into(),
+        }
+    }
+
+    /// Adds a check, which is down ("starting") until it is said to be up. The same name is the same check.
+    #[must_use]
+    pub fn check(&self, name: &str) -> Check {
+        let name = format!("{}{name}", self.prefix);
+        let mut checks = self.checks.write().unwrap_or_else(PoisonError::into_inner);
+        checks
+            .entry(name.clone())
+            .or_insert_with(|| State::Down("starting".to_owned()));
+        Check {
+            health: self.clone(),
+            name: name.into(),
+        }
+    }
+
+    /// Whether every check is up.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
+        !checks.values().any(|state| matches!(state, State::Down(_)))
+    }
+
+    /// Every check with `None` where all is well, else why it is down or what is to be mended, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<(String, Option<String>)> {
+        let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
+        let listed = checks.iter().map(|(name, state)| match state {
+            State::Up => (name.clone(), None),
+            State::Warned(why) | State::Down(why) => (name.clone(), Some(why.clone())),
+        });
+        listed.collect()
+    }
+
+    fn set(&self, name: &str, state: State) {
+        let mut checks = self.checks.write().unwrap_or_else(PoisonError::into_inner);
+        checks.insert(name.to_owned(), state);
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list()).finish()
+    }
+}
+
+/// One check. Clones are the same check.
+#[derive(Clone, Debug)]
+pub struct Check {
+    health: Health,
+    name: Arc<str>,
+}
+
+impl Check {
+    /// It works.
+    pub fn up(&self) {
+        self.health.set(&self.name, State::Up);
+    }
+
+    /// The service does its work, but something waits for an operator: said, and still ready.
+    pub fn warn(&self, what: &str) {
+        self.health.set(&self.name, State::Warned(what.to_owned()));
+    }
+
+    /// It does not, and why: words for an operator, without credentials or a value of any submission.
+    pub fn down(&self, why: &str) {
+        self.health.set(&self.name, State::Down(why.to_owned()));
+    }
+
+    /// Whether it works.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        let checks = self.health.checks.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(checks.get(&*self.name), Some(State::Up | State::Warned(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_ready_when_every_check_is_up() {
+        let health = Health::new();
+        assert!(health.is_ready());
+        let (broker, store) = (health.check("broker"), health.check("store"));
+        assert!(!health.is_ready());
+        broker.up();
+        store.up();
+        assert!(health.is_ready() && broker.is_up());
+        broker.clone().down("cannot reach 127.0.0.1:5672");
+        assert!(!health.is_ready() && !broker.is_up());
+        let why = Some("cannot reach 127.0.0.1:5672".to_owned());
+        assert_eq!(health.list(), [("broker".to_owned(), why), ("store".to_owned(), None)]);
+    }
+
+    #[test]
+    fn services_in_one_process_keep_their_checks_apart() {
+        let health = Health::new();
+        health.scoped("intake").check("broker").up();
+        assert!(health.is_ready());
+        let mailer = health.scoped("mailer").check("broker");
+        assert!(!health.is_ready() && !mailer.is_up());
+        assert_eq!(
+            health.list()[1],
+            ("mailer.broker".to_owned(), Some("starting".to_owned()))
+        );
+    }
+}

@@ -1,0 +1,25 @@
+//! What every program of Kvit needs to start, run and end: a closed list.
+//!
+//! * [`Loaded`]: the configuration and the forms, loaded with every fault named ([`config`], [`forms`]).
+//! * [`start()`]: from the command line to the exit status; [`ConfigArgs`] and [`until_done`] for a program of its own kind.
+//! * [`Health`] and [`Probes`]: `/livez`, `/readyz`, `/metrics`.
+//! * [`Clock`]: the time, passed in. [`logging`]: what may be logged. [`exit`]: exit statuses.
+//!
+//! No service's work is here, and nothing that only one service needs.
+
+pub mod clock;
+pub mod config;
+pub mod exit;
+pub mod forms;
+pub mod health;
+pub mod logging;
+pub mod probes;
+pub mod start;
+
+pub use clock::Clock;
+pub use config::{Config, ConfigError, Finding, Findings, Layers, Loaded};
+pub use exit::Exit;
+pub use forms::Forms;
+pub use health::{Check, Health};
+pub use probes::{Probes, serve_probes};
+pub use start::{ConfigArgs, Context, start, until_done};

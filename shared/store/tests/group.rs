@@ -1,0 +1,110 @@
+//! Jobs on a real SQLite file.
+
+use std::sync::Arc;
+
+use store::{Journal, Migration, Options, Store, StoreError, Url};
+
+const OPTIONS: Options = Options {
+    schema: "kvit_test",
+    journal: Journal::Wal,
+    migrations: &[Migration {
+        sql: "CREATE TABLE thing (name TEXT PRIMARY KEY, bytes {bytes}); CREATE TABLE log (seq {serial}, name TEXT)",
+    }],
+    writers: 2,
+    readers: 1,
+};
+
+fn at(path: &std::path::Path) -> Store {
+    let url: Url = format!("sqlite:{}", path.display()).parse().expect("a url");
+    Store::new(&url, OPTIONS)
+}
+
+async fn add(store: &Store, name: String) -> Result<u64, StoreError> {
+    store
+        .write(move |tx| {
+            tx.execute(
+                "INSERT INTO thing (name, bytes) VALUES ($1, $2)",
+                &[name.into(), vec![0u8, 1].into()],
+            )
+        })
+        .await
+}
+
+async fn count(store: &Store) -> i64 {
+    let counted: Result<i64, StoreError> = store
+        .read(|tx| tx.one("SELECT COUNT(*) FROM thing", &[])?.expect("a row").int(0))
+        .await;
+    counted.expect("counted")
+}
+
+#[tokio::test]
+async fn a_failing_job_undoes_itself_and_not_its_neighbours() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(at(&dir.path().join("a.db")));
+    let jobs: Vec<_> = (0..100)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                if n % 10 == 0 {
+                    let failed: Result<(), StoreError> = store
+                        .write(move |tx| {
+                            tx.execute("INSERT INTO thing (name) VALUES ($1)", &[format!("x{n}").into()])?;
+                            tx.execute("INSERT INTO thing (name) VALUES ($1)", &[format!("x{n}").into()])?;
+                            Ok(())
+                        })
+                        .await;
+                    assert_eq!(failed, Err(StoreError::Conflict));
+                } else {
+                    assert_eq!(add(&store, format!("n{n}")).await, Ok(1));
+                }
+            })
+        })
+        .collect();
+    for job in jobs {
+        job.await.expect("a job");
+    }
+    assert_eq!(count(&store).await, 90);
+}
+
+#[tokio::test]
+async fn a_panicking_job_is_undone_and_the_store_lives() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = at(&dir.path().join("a.db"));
+    let failed: Result<(), StoreError> = store
+        .write(|tx| {
+            tx.execute("INSERT INTO thing (name) VALUES ('x')", &[])?;
+            panic!("a fault of the test");
+        })
+        .await;
+    assert_eq!(failed, Err(StoreError::Stopped));
+    assert_eq!(add(&store, "y".to_owned()).await, Ok(1));
+    assert_eq!(count(&store).await, 1);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_an_error_and_recovers() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let below = dir.path().join("later");
+    let store = at(&below.join("a.db"));
+    let failed = add(&store, "x".to_owned()).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
+    std::fs::create_dir(&below).expect("a folder");
+    assert_eq!(add(&store, "x".to_owned()).await, Ok(1));
+}
+
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = at(&dir.path().join("a.db"));
+    add(&store, "x".to_owned()).await.expect("added");
+    for entry in std::fs::read_dir(dir.path()).expect("listed") {
+        let mode = entry
+            .expect("a file")
+            .metadata()
+            .expect("its mode")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o077, 0);
+    }
+}

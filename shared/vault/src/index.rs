@@ -1,0 +1,237 @@
+//! Keyed digests: how a repeat is recognised, and a deleted submission found, without keeping what was digested.
+//!
+//! A month is an epoch with a random key of its own, wrapped by the index key. When an epoch's key is destroyed, its
+//! digests link to nobody: they cannot be tried against guesses any more.
+
+use std::sync::{Arc, RwLock};
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use sha2::Sha256;
+use store::StoreError;
+use zeroize::Zeroizing;
+
+use crate::seal::{DataKey, NONCE, nonce};
+use crate::{Vault, VaultError};
+
+/// How old a copy of the epochs' keys may be: bounds how long a destroyed epoch can still be used.
+const FRESH: SignedDuration = SignedDuration::from_secs(60);
+
+/// A digest, and the epoch whose key made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// The epoch: months since the year 0.
+    pub epoch: i64,
+    /// 32 bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The keys of all live epochs, and what the index key itself gives.
+pub struct Index {
+    /// The newest last.
+    epochs: Vec<(i64, DataKey)>,
+    root: Zeroizing<[u8; 32]>,
+    read_at: Timestamp,
+}
+
+#[derive(Default)]
+pub(crate) struct Cache(RwLock<Option<Arc<Index>>>);
+
+impl Index {
+    /// The digest under the current epoch.
+    #[must_use]
+    pub fn digest(&self, label: &str, parts: &[&[u8]]) -> Digest {
+        let (epoch, key) = self.epochs.last().expect("an index has its current epoch");
+        Digest {
+            epoch: *epoch,
+            bytes: hmac(key.bytes(), label, parts),
+        }
+    }
+
+    /// The digests under every live epoch: what to look for.
+    #[must_use]
+    pub fn digests(&self, label: &str, parts: &[&[u8]]) -> Vec<Digest> {
+        let digest = |(epoch, key): &(i64, DataKey)| Digest {
+            epoch: *epoch,
+            bytes: hmac(key.bytes(), label, parts),
+        };
+        self.epochs.iter().map(digest).collect()
+    }
+
+    /// A name that stays the same for ever, such as a Message-ID: a digest under the index key itself.
+    #[must_use]
+    pub fn name(&self, label: &str, parts: &[&[u8]]) -> Vec<u8> {
+        hmac(self.root.as_slice(), label, parts)
+    }
+}
+
+/// The epoch of a time: its month in UTC, counted from the year 0.
+#[must_use]
+pub fn epoch_of(time: Timestamp) -> i64 {
+    let date = time.to_zoned(TimeZone::UTC);
+    i64::from(date.year()) * 12 + i64::from(date.month()) - 1
+}
+
+/// When an epoch ends: the first instant of the next month in UTC.
+fn end_of(epoch: i64) -> Option<Timestamp> {
+    let next = epoch + 1;
+    let date = jiff::civil::Date::new(i16::try_from(next / 12).ok()?, i8::try_from(next % 12 + 1).ok()?, 1).ok()?;
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// HMAC-SHA-256 over a label and parts, each with its length before it, so that parts cannot run into each other.
+fn hmac(key: &[u8], label: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes any key");
+    for part in std::iter::once(&label.as_bytes()).chain(parts) {
+        mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().to_vec()
+}
+
+impl Vault {
+    /// The index with the current epoch, making its key where it is the first of its month.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where the key store did not answer, or this program has no index key.
+    pub async fn index(&self, now: Timestamp) -> Result<Arc<Index>, VaultError> {
+        let cached = self.index.0.read().ok().and_then(|cached| cached.clone());
+        if let Some(index) = cached
+            && now.duration_since(index.read_at).abs() < FRESH
+            && index.epochs.last().is_some_and(|(epoch, _)| *epoch == epoch_of(now))
+        {
+            return Ok(index);
+        }
+        let index = Arc::new(self.read_index(now).await?);
+        if let Ok(mut cached) = self.index.0.write() {
+            *cached = Some(Arc::clone(&index));
+        }
+        Ok(index)
+    }
+
+    async fn read_index(&self, now: Timestamp) -> Result<Index, VaultError> {
+        let given = self.wrapping.index.as_ref().ok_or(VaultError::NoIndexKey)?;
+        let root = derive(given, b"kvit index root");
+        let cipher = XChaCha20Poly1305::new((&*derive(given, b"kvit index epochs")).into());
+        let current = epoch_of(now);
+        let rows = match self.read_epochs().await? {
+            rows if rows.iter().any(|(id, _)| *id == current) => rows,
+            _ => {
+                self.add_epoch(current, wrap_epoch(&cipher, current)?).await?;
+                self.read_epochs().await?
+            }
+        };
+        let open = |(id, wrapped): (i64, Vec<u8>)| Ok((id, unwrap_epoch(&cipher, id, &wrapped)?));
+        let mut epochs: Vec<_> = rows.into_iter().map(open).collect::<Result<_, VaultError>>()?;
+        // A clock that went back must not digest under an epoch of the future.
+        epochs.sort_by_key(|(id, _)| (*id == current, *id));
+        Ok(Index {
+            epochs,
+            root,
+            read_at: now,
+        })
+    }
+
+    async fn read_epochs(&self) -> Result<Vec<(i64, Vec<u8>)>, VaultError> {
+        self.store
+            .read(|tx| {
+                let rows = tx.query("SELECT id, wrapped FROM epoch ORDER BY id", &[])?;
+                rows.iter()
+                    .map(|row| Ok((row.int(0)?, row.blob(1)?.to_vec())))
+                    .collect()
+            })
+            .await
+            .map_err(|error: StoreError| error.into())
+    }
+
+    async fn add_epoch(&self, id: i64, wrapped: Vec<u8>) -> Result<(), VaultError> {
+        self.store
+            .write(move |tx| {
+                tx.execute(
+                    "INSERT INTO epoch (id, wrapped) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+                    &[id.into(), wrapped.into()],
+                )
+                .map(drop)
+            })
+            .await
+            .map_err(|error: StoreError| error.into())
+    }
+
+    /// The epochs whose keys live, the current one among them.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where the key store did not answer.
+    pub async fn epochs(&self, now: Timestamp) -> Result<Vec<i64>, VaultError> {
+        let index = self.index(now).await?;
+        Ok(index.epochs.iter().map(|(id, _)| *id).collect())
+    }
+
+    /// Destroys the keys of epochs that ended longer than `link` ago, and answers which they were.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where they may still be there.
+    pub async fn forget_epochs(&self, link: SignedDuration, now: Timestamp) -> Result<Vec<i64>, VaultError> {
+        let over = |id: &i64| end_of(*id).is_some_and(|end| now.duration_since(end) >= link);
+        let ids: Vec<i64> = self
+            .read_epochs()
+            .await?
+            .into_iter()
+            .map(|(id, _)| id)
+            .filter(over)
+            .collect();
+        let gone = ids.clone();
+        self.store
+            .write(move |tx| {
+                for id in gone {
+                    tx.execute("DELETE FROM epoch WHERE id = $1", &[id.into()])?;
+                }
+                Ok(())
+            })
+            .await
+            .map_err(|error: StoreError| VaultError::from(error))?;
+        if let Ok(mut cached) = self.index.0.write() {
+            *cached = None;
+        }
+        Ok(ids)
+    }
+}
+
+fn derive(key: &[u8; 32], info: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut derived = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(None, key)
+        .expand(info, derived.as_mut_slice())
+        .expect("32 bytes are within HKDF's limit");
+    derived
+}
+
+fn wrap_epoch(cipher: &XChaCha20Poly1305, id: i64) -> Result<Vec<u8>, VaultError> {
+    let nonce = nonce()?;
+    let key = DataKey::random()?;
+    let aad = id.to_be_bytes();
+    let wrapped = cipher
+        .encrypt(
+            &nonce,
+            Payload {
+                msg: key.bytes(),
+                aad: &aad,
+            },
+        )
+        .map_err(|_| VaultError::Damaged)?;
+    Ok([nonce.as_slice(), &wrapped].concat())
+}
+
+fn unwrap_epoch(cipher: &XChaCha20Poly1305, id: i64, wrapped: &[u8]) -> Result<DataKey, VaultError> {
+    let (nonce, sealed) = wrapped.split_at_checked(NONCE).ok_or(VaultError::Damaged)?;
+    let nonce = XNonce::try_from(nonce).map_err(|_| VaultError::Damaged)?;
+    let aad = id.to_be_bytes();
+    let key = cipher
+        .decrypt(&nonce, Payload { msg: sealed, aad: &aad })
+        .map_err(|_| VaultError::Damaged)?;
+    DataKey::from_bytes(&Zeroizing::new(key)).ok_or(VaultError::Damaged)
+}

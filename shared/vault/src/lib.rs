@@ -1,0 +1,208 @@
+//! Data keys: made, wrapped by purpose, used, destroyed. What is destroyed here cannot be read again anywhere.
+//!
+//! Every submission has a random data key for each purpose that it needs; every payload is sealed under one of them with
+//! XChaCha20-Poly1305. The data keys are wrapped by the key of their purpose and live in a store of their own, so that
+//! a service opens only what its purpose allows, and a copy of the ledger reads nothing once a data key is gone.
+//!
+//! The SQLite store runs with `secure_delete` and a truncated rollback journal: in a write-ahead log deleted keys were
+//! found again.
+//!
+//! What this crate is not: it holds no payload, and decides nothing about when a key goes.
+
+mod index;
+mod keys;
+mod seal;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use store::{Journal, Migration, Options, Store, StoreError, Url};
+use uuid::Uuid;
+
+pub use index::{Digest, Index, epoch_of};
+pub use keys::{Purpose, WrappingKeys};
+pub use seal::DataKey;
+
+/// Why a key could not be made, found or used. Holds no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// The key store did not answer.
+    #[error("the key store failed")]
+    Store(#[from] StoreError),
+    /// This program was not given the wrapping key of that purpose.
+    #[error("this service has no {0} key: see the [vault] section")]
+    NoWrappingKey(Purpose),
+    /// The wrapping key does not open it: another key file, or a damaged store.
+    #[error("a data key cannot be unwrapped: is the {0} key the one that it was made with?")]
+    WrongWrappingKey(Purpose),
+    /// A sealed payload does not open: damaged, or moved from elsewhere.
+    #[error("a sealed payload cannot be opened: it is damaged or not what it should be")]
+    Damaged,
+    /// The machine gave no randomness.
+    #[error("the operating system gave no random bytes")]
+    NoRandomness,
+    /// This program was not given the index key.
+    #[error("this service has no index key: see the [vault] section")]
+    NoIndexKey,
+}
+
+impl VaultError {
+    /// Whether the same call may succeed later without anybody changing a key.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient())
+    }
+}
+
+const OPTIONS: Options = Options {
+    schema: "kvit_keys",
+    journal: Journal::Truncate,
+    migrations: &[Migration {
+        sql: "CREATE TABLE data_key (
+                  owner TEXT NOT NULL, purpose TEXT NOT NULL, wrapped {bytes} NOT NULL, created_at BIGINT NOT NULL,
+                  PRIMARY KEY (owner, purpose));
+              CREATE INDEX data_key_created ON data_key (created_at);
+              CREATE TABLE epoch (id BIGINT PRIMARY KEY, wrapped {bytes} NOT NULL)",
+    }],
+    writers: 4,
+    readers: 2,
+};
+
+/// The key store, with the wrapping keys that this program was given. Clones share its threads.
+#[derive(Clone)]
+pub struct Vault {
+    store: Store,
+    wrapping: Arc<WrappingKeys>,
+    index: Arc<index::Cache>,
+}
+
+impl Vault {
+    /// A vault on the key store at this address; nothing is opened before it is needed.
+    #[must_use]
+    pub fn new(url: &Url, wrapping: WrappingKeys) -> Self {
+        Self {
+            store: Store::new(url, OPTIONS),
+            wrapping: Arc::new(wrapping),
+            index: Arc::default(),
+        }
+    }
+
+    /// Makes a data key for each purpose and answers them once they are committed.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where nothing was made.
+    pub async fn create(&self, owner: Uuid, purposes: &[Purpose], now: Timestamp) -> Result<Vec<DataKey>, VaultError> {
+        let mut keys = Vec::with_capacity(purposes.len());
+        let mut rows = Vec::with_capacity(purposes.len());
+        for purpose in purposes {
+            let key = DataKey::random()?;
+            rows.push((*purpose, self.wrapping.wrap(owner, *purpose, &key)?));
+            keys.push(key);
+        }
+        let made: Result<(), StoreError> = self
+            .store
+            .write(move |tx| {
+                for (purpose, wrapped) in rows {
+                    tx.execute(
+                        "INSERT INTO data_key (owner, purpose, wrapped, created_at) VALUES ($1, $2, $3, $4)",
+                        &[
+                            owner.to_string().into(),
+                            purpose.as_str().into(),
+                            wrapped.into(),
+                            now.as_millisecond().into(),
+                        ],
+                    )?;
+                }
+                Ok(())
+            })
+            .await;
+        made?;
+        Ok(keys)
+    }
+
+    /// The data key of one owner and purpose; `None` where it was destroyed or never made.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where that could not be told.
+    pub async fn key(&self, owner: Uuid, purpose: Purpose) -> Result<Option<DataKey>, VaultError> {
+        let found: Option<Vec<u8>> = self
+            .store
+            .read(move |tx| {
+                let row = tx.one(
+                    "SELECT wrapped FROM data_key WHERE owner = $1 AND purpose = $2",
+                    &[owner.to_string().into(), purpose.as_str().into()],
+                )?;
+                row.map(|row| row.blob(0).map(<[u8]>::to_vec)).transpose()
+            })
+            .await
+            .map_err(|error: StoreError| VaultError::from(error))?;
+        found
+            .map(|wrapped| self.wrapping.unwrap(owner, purpose, &wrapped))
+            .transpose()
+    }
+
+    /// Destroys every key of these owners but the journal's, whose copy lives on its own.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where the keys may still be there.
+    pub async fn destroy(&self, owners: Vec<Uuid>) -> Result<(), VaultError> {
+        self.store
+            .write(move |tx| {
+                for owner in owners {
+                    tx.execute(
+                        "DELETE FROM data_key WHERE owner = $1 AND purpose <> $2",
+                        &[owner.to_string().into(), Purpose::Journal.as_str().into()],
+                    )?;
+                }
+                Ok(())
+            })
+            .await
+            .map_err(|error: StoreError| error.into())
+    }
+
+    /// Destroys one key.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where it may still be there.
+    pub async fn destroy_one(&self, owner: Uuid, purpose: Purpose) -> Result<(), VaultError> {
+        self.store
+            .write(move |tx| {
+                tx.execute(
+                    "DELETE FROM data_key WHERE owner = $1 AND purpose = $2",
+                    &[owner.to_string().into(), purpose.as_str().into()],
+                )
+                .map(drop)
+            })
+            .await
+            .map_err(|error: StoreError| error.into())
+    }
+
+    /// Owners after this one, in order, that have had keys since before this time: candidates for a sweep of keys whose
+    /// data never came, or is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where the key store did not answer.
+    pub async fn owners_since_before(
+        &self,
+        time: Timestamp,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<Uuid>, VaultError> {
+        self.store
+            .read(move |tx| {
+                let after = after.map_or_else(String::new, |owner| owner.to_string());
+                let rows = tx.query(
+                    "SELECT DISTINCT owner FROM data_key WHERE created_at < $1 AND owner > $2 ORDER BY owner LIMIT $3",
+                    &[time.as_millisecond().into(), after.into(), limit.into()],
+                )?;
+                rows.iter().map(|row| row.parse(0)).collect()
+            })
+            .await
+            .map_err(|error: StoreError| error.into())
+    }
+}

@@ -1,0 +1,14 @@
+//! What every worker does beside its own story: open what the configuration names, say that it lives, know the
+//! departments' certificates, and put a notice on its way.
+//!
+//! What this crate is not: it takes, sends and deletes nothing. It grows only by what two services already do.
+
+mod certificates;
+mod notices;
+mod open;
+mod presence;
+
+pub use certificates::{Certificates, DepartmentState, Listed};
+pub use notices::Notices;
+pub use open::{Keys, ledger, letters, link, signer, vault};
+pub use presence::Presence;
