@@ -64,20 +64,24 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     ));
     background.spawn(requests::serve(Arc::clone(&intake), idle.clone()));
 
-    let mut queues = Vec::new();
-    for site in config.sites.keys() {
-        link.declare_site(site);
-        queues.extend([submissions_queue(site), dead_queue(site)]);
-    }
     link.declare_duties();
-    let shutdown = context.shutdown.clone();
-    let handler = move |delivery: Delivery| {
+    let sites: Vec<_> = config.sites.keys().collect();
+    for site in &sites {
+        link.declare_site(site);
+    }
+    let consume = |queues: Vec<String>| {
         let intake = Arc::clone(&intake);
-        let shutdown = shutdown.clone();
-        async move { intake.take(delivery, &shutdown).await }
+        let take = move |delivery: Delivery| {
+            let intake = Arc::clone(&intake);
+            async move { intake.take(delivery).await }
+        };
+        link.consume(queues, config.broker.prefetch, context.shutdown.clone(), take)
     };
-    link.consume(queues, config.broker.prefetch, context.shutdown.clone(), handler)
-        .await;
+    // Dead letters come by a connection of their own, and hold up no submission.
+    tokio::join!(
+        consume(sites.iter().map(|site| submissions_queue(site)).collect()),
+        consume(sites.iter().map(|site| dead_queue(site)).collect()),
+    );
     idle.cancel();
     background.close();
     background.wait().await;

@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use broker::{Delivery, Link, Verdict};
 use domain::quarantine::QuarantineReason;
@@ -15,8 +14,6 @@ use runtime::config::Site;
 use runtime::{Clock, Loaded};
 use store::StoreError;
 use tokio::sync::{RwLock, Semaphore};
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 use vault::{Purpose, Vault, VaultError};
 use worker::{Certificates, Notices};
 
@@ -24,9 +21,6 @@ use crate::check::check;
 use crate::message::Message;
 use crate::shapes::{self, Event, Headers, Incoming, Limits, Refusal, SiteRules};
 
-/// How long a message is held here while the store is away, before the broker gets it back: well within the broker's
-/// limit of 30 minutes for an ack.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// How often a message that came alone may end this process before it is put aside unparsed.
 const ALONE: i64 = 3;
 
@@ -92,34 +86,24 @@ pub(crate) enum Fate {
 }
 
 impl Intake {
-    /// Takes a delivery. While a store is away, the message is held here and tried again.
-    pub(crate) async fn take(&self, delivery: Delivery, shutdown: &CancellationToken) -> Verdict {
+    /// Takes a delivery. While a store is away, the broker's link holds the message and gives it here again.
+    pub(crate) async fn take(&self, delivery: Delivery) -> Verdict {
         let came_back = delivery.delivery_count > 0;
         let Some(message) = Message::from_delivery(delivery, self.clock.now()) else {
             return Verdict::Requeue;
         };
-        let began = Instant::now();
-        let mut pause = Duration::from_millis(250);
-        loop {
-            let taken = if came_back {
-                self.take_alone(&message).await
-            } else {
-                self.take_among_others(&message).await
-            };
-            match taken {
-                Ok(()) => return Verdict::Ack,
-                Err(trouble) => {
-                    let error: &dyn std::error::Error = &trouble;
-                    let cause = error.source().map(ToString::to_string);
-                    tracing::warn!(site = %message.site, error = %trouble, cause, "a message waits; trying again");
-                }
-            }
-            if began.elapsed() > PATIENCE {
-                return Verdict::Requeue;
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return Verdict::Requeue,
-                () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+        let taken = if came_back {
+            self.take_alone(&message).await
+        } else {
+            self.take_among_others(&message).await
+        };
+        match taken {
+            Ok(()) => Verdict::Ack,
+            Err(trouble) => {
+                let error: &dyn std::error::Error = &trouble;
+                let cause = error.source().map(ToString::to_string);
+                tracing::warn!(site = %message.site, error = %trouble, cause, "a message waits; trying again");
+                Verdict::Requeue
             }
         }
     }

@@ -88,7 +88,7 @@ pub struct Due {
 }
 
 /// Which duties a command is about.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DutyFilter {
     /// This one.
     pub id: Option<String>,
@@ -363,45 +363,28 @@ impl Ledger {
         .await
     }
 
-    /// How many duties match.
+    /// How many duties a decision would change.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn count_duties(&self, filter: DutyFilter) -> Result<i64, StoreError> {
-        self.read(move |tx| {
-            let sql = format!(
-                "SELECT COUNT(*) FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES}"
-            );
-            tx.one(&sql, &values(&filter))?.map_or(Ok(0), |row| row.int(0))
-        })
-        .await
+    pub async fn count_decidable(&self, filter: DutyFilter, decision: Decision) -> Result<usize, StoreError> {
+        self.read(move |tx| Ok(decidable(tx, &filter, decision)?.len())).await
     }
 
-    /// A person's decision about all duties that match: try again now, hold, or give up. Answers how many changed, and
-    /// the submissions whose deletion began with it.
+    /// A person's decision about all duties that match: try again now, hold, or give up. Answers how many changed. What
+    /// nothing binds any more is deleted: the scheduler's sweep finishes that.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; then nothing changed.
-    pub async fn decide(
-        &self,
-        filter: DutyFilter,
-        decision: Decision,
-        now: Timestamp,
-    ) -> Result<(usize, Vec<SubmissionId>), StoreError> {
+    pub async fn decide(&self, filter: DutyFilter, decision: Decision, now: Timestamp) -> Result<usize, StoreError> {
         self.write(move |tx| {
-            let sql = format!(
-                "SELECT duty.id FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES} AND duty.state IN ({})",
-                decision.from()
-            );
-            let ids: Vec<DutyId> =
-                tx.query(&sql, &values(&filter))?.iter().map(|row| row.parse(0)).collect::<Result<_, _>>()?;
-            let mut deleting = Vec::new();
+            let ids = decidable(tx, &filter, decision)?;
             for id in &ids {
-                deleting.extend(decide(tx, *id, decision, now)?);
+                decide(tx, *id, decision, now)?;
             }
-            Ok((ids.len(), deleting))
+            Ok(ids.len())
         })
         .await
     }
@@ -421,37 +404,54 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// The states that the decision applies to, as SQL.
-    fn from(self) -> &'static str {
+    /// Which duties the decision can be about, as SQL. What waits for a certificate or a file has nothing yet that could
+    /// be sent, so it is not tried again.
+    fn applies(self) -> &'static str {
         match self {
-            Self::Retry | Self::Discard => "'ready', 'held', 'failed'",
-            Self::Hold => "'ready', 'failed'",
-            Self::Release => "'held'",
+            Self::Retry => {
+                "duty.state IN ('ready', 'held', 'failed') AND EXISTS
+                 (SELECT 1 FROM payload WHERE payload.duty = duty.id AND payload.purpose <> 'intake')"
+            }
+            Self::Release => {
+                "duty.state = 'held' AND EXISTS
+                 (SELECT 1 FROM payload WHERE payload.duty = duty.id AND payload.purpose <> 'intake')"
+            }
+            Self::Hold => "duty.state IN ('ready', 'failed')",
+            Self::Discard => "duty.state IN ('ready', 'held', 'failed')",
         }
     }
 }
 
-fn decide(tx: &mut Tx<'_>, id: DutyId, decision: Decision, now: Timestamp) -> Result<Option<SubmissionId>, StoreError> {
-    let at = now.as_millisecond();
+fn decidable(tx: &mut Tx<'_>, filter: &DutyFilter, decision: Decision) -> Result<Vec<DutyId>, StoreError> {
+    let sql = format!(
+        "SELECT duty.id FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES} AND {}",
+        decision.applies()
+    );
+    tx.query(&sql, &values(filter))?
+        .iter()
+        .map(|row| row.parse(0))
+        .collect()
+}
+
+fn decide(tx: &mut Tx<'_>, id: DutyId, decision: Decision, now: Timestamp) -> Result<(), StoreError> {
     match decision {
         Decision::Retry | Decision::Release => {
-            // What waits for a certificate or a file has nothing that could be sent: it stays as it is.
             tx.execute(
-                "UPDATE duty SET state = 'ready', reason = NULL, next_at = $2 WHERE id = $1 AND kind <> 'files'
-                 AND EXISTS (SELECT 1 FROM payload WHERE payload.duty = duty.id AND payload.purpose <> 'intake')",
-                &[id.to_string().into(), at.into()],
+                "UPDATE duty SET state = 'ready', reason = NULL, next_at = $2 WHERE id = $1",
+                &[id.to_string().into(), now.as_millisecond().into()],
             )?;
-            Ok(None)
         }
         Decision::Hold => {
             tx.execute(
                 "UPDATE duty SET state = 'held', reason = 'operator' WHERE id = $1",
                 &[id.to_string().into()],
             )?;
-            Ok(None)
         }
-        Decision::Discard => Ok(settle(tx, id, None, Outcome::Cancel(Reason::Operator), now)?.deleting),
+        Decision::Discard => {
+            settle(tx, id, None, Outcome::Cancel(Reason::Operator), now)?;
+        }
     }
+    Ok(())
 }
 
 const CLAIM: &str = "SELECT duty.submission, duty.kind, duty.role, duty.department, duty.attempts, duty.created_at,

@@ -69,7 +69,7 @@ pub struct QuarantineRow {
 }
 
 /// Which messages a command is about.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QuarantineFilter {
     /// This one.
     pub id: Option<String>,

@@ -1,0 +1,324 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use domain::{DepartmentId, FormId, SiteId};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use runtime::ConfigArgs;
+
+/// Kvit takes form submissions, sends them on encrypted, and is then quit of them, with proof.
+#[derive(Debug, Parser)]
+#[command(name = "kvit", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Prints one JSON value instead of words
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Validates the configuration and ends, as `kvit check`
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Writes a complete configuration: secrets, an example department, a form
+    Init(InitArgs),
+    /// Validates configuration, forms and keys; lists every fault
+    Check,
+    /// Probes broker, relay, store, keys and clock
+    Doctor,
+    /// Runs all services in one process
+    Up,
+    /// Demonstrates Kvit with a private broker, an inbox and real submissions
+    Demo(DemoArgs),
+    /// Forms: list, import from Drupal
+    #[command(subcommand)]
+    Form(FormCommand),
+    /// OpenPGP certificates
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// What runs when
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
+    /// The conservation figures
+    Status,
+    /// Submissions: try, send, list, show
+    #[command(subcommand)]
+    Submission(SubmissionCommand),
+    /// Messages that could not be taken
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// What is owed
+    #[command(subcommand)]
+    Duty(DutyCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The folder; made where it does not exist, and never overwritten
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Ends by itself: 0 when everything held
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FormCommand {
+    /// Lists the forms
+    List,
+    /// Makes a form file from a webform that Drupal exported, with TODO where a person must decide
+    Import {
+        /// The exported webform (`drush config:export`)
+        file: PathBuf,
+        /// Keeps the decisions of the existing form file, and shows what changed
+        #[arg(long)]
+        update: bool,
+        /// The site that has the form
+        #[arg(long)]
+        site: Option<SiteId>,
+        /// Where to write it [default: the configuration's folder of forms]
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Lists every certificate, its state and when it expires
+    List,
+    /// Says whether a certificate file could be used
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Records a certificate for a department, pinned by its fingerprint
+    Add {
+        /// The department
+        department: DepartmentId,
+        /// The file
+        file: PathBuf,
+    },
+    /// Sends the department an encrypted test mail
+    Test {
+        /// The department
+        department: DepartmentId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleCommand {
+    /// Lists the schedules with their last and next run
+    List,
+    /// Says when a schedule, or a cron expression, runs next
+    Next {
+        /// A schedule's name, or five cron fields
+        name_or_expression: String,
+        /// How many times
+        #[arg(short = 'n', default_value_t = 5)]
+        count: usize,
+        /// From when [default: now]
+        #[arg(long, value_parser = time)]
+        from: Option<Timestamp>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SubmissionCommand {
+    /// Says what intake would do with this message, without doing it or printing a value
+    Check {
+        /// The form
+        #[arg(long)]
+        form: FormId,
+        /// The site, where several have the form
+        #[arg(long)]
+        site: Option<SiteId>,
+        /// The message; `-` is standard input
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// Publishes a message to a site's queue, with a confirm
+    Send {
+        /// The site
+        #[arg(long)]
+        site: SiteId,
+        /// `x-kvit-form`, for messages that hold bare answers
+        #[arg(long)]
+        form: Option<FormId>,
+        /// The message; `-` is standard input
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// Lists submissions, newest first
+    List {
+        /// Of this site
+        #[arg(long)]
+        site: Option<SiteId>,
+        /// Of this form
+        #[arg(long)]
+        form: Option<FormId>,
+        /// In this state: open, deleting, deleted
+        #[arg(long)]
+        state: Option<domain::State>,
+        /// Taken since
+        #[arg(long, value_parser = time)]
+        since: Option<Timestamp>,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Shows a timeline, without content
+    Show {
+        /// Kvit's id, the reference, or SITE/UUID
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineMatch {
+    /// This one
+    pub(crate) id: Option<String>,
+    /// All of this form
+    #[arg(long)]
+    pub(crate) form: Option<FormId>,
+    /// All of this site
+    #[arg(long)]
+    pub(crate) site: Option<SiteId>,
+    /// All with this reason
+    #[arg(long)]
+    pub(crate) reason: Option<domain::quarantine::QuarantineReason>,
+    /// All that came since
+    #[arg(long, value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// Lists the messages that wait for a decision, oldest first
+    List {
+        #[command(flatten)]
+        matching: QuarantineMatch,
+        /// Those that were decided, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows one, without content
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Tries one, or all that match, again
+    Retry {
+        #[command(flatten)]
+        matching: QuarantineMatch,
+        /// Only counts
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Gives one, or all that match, up
+    Discard {
+        #[command(flatten)]
+        matching: QuarantineMatch,
+        /// The reason, for the record
+        #[arg(long)]
+        why: String,
+        /// Only counts
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DutyMatch {
+    /// This one
+    pub(crate) id: Option<String>,
+    /// All of this submission
+    #[arg(long)]
+    pub(crate) submission: Option<String>,
+    /// All of this kind
+    #[arg(long)]
+    pub(crate) kind: Option<domain::DutyKind>,
+    /// All in this state
+    #[arg(long)]
+    pub(crate) state: Option<domain::DutyState>,
+    /// All with this reason
+    #[arg(long)]
+    pub(crate) reason: Option<domain::Reason>,
+    /// All of this form
+    #[arg(long)]
+    pub(crate) form: Option<FormId>,
+    /// All of this site
+    #[arg(long)]
+    pub(crate) site: Option<SiteId>,
+    /// All that began since
+    #[arg(long, value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DutyCommand {
+    /// Lists duties, newest first
+    List {
+        #[command(flatten)]
+        matching: DutyMatch,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Tries one, or all that match, again now
+    Retry {
+        #[command(flatten)]
+        matching: DutyMatch,
+        /// Only counts
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Holds one, or all that match, until released
+    Hold {
+        #[command(flatten)]
+        matching: DutyMatch,
+        /// Only counts
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Releases one, or all that match
+    Release {
+        #[command(flatten)]
+        matching: DutyMatch,
+        /// Only counts
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Gives one, or all that match, up: it becomes cancelled
+    Discard {
+        #[command(flatten)]
+        matching: DutyMatch,
+        /// The reason, for the record
+        #[arg(long)]
+        why: String,
+        /// Only counts
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// A time as RFC 3339 writes it, or a date, which begins at midnight in UTC.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let date: Date = text
+        .parse()
+        .map_err(|_| "give a time as 2026-11-22T10:00:00Z or a date as 2026-11-22")?;
+    let midnight = date.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?;
+    Ok(midnight.timestamp())
+}

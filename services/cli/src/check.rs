@@ -1,0 +1,5 @@
+//! Placeholder.
+use runtime::ConfigArgs;
+pub(crate) fn run(_config: &ConfigArgs, _json: bool) -> anyhow::Result<u8> {
+    Ok(70)
+}

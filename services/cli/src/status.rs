@@ -1,0 +1,104 @@
+//! `kvit status`: the conservation figures.
+
+use jiff::SignedDuration;
+use ledger::{Figures, WorkerRow};
+use runtime::ConfigArgs;
+use serde::Serialize;
+
+use crate::app::{App, unavailable};
+use crate::table::table;
+
+#[derive(Serialize)]
+struct Status {
+    #[serde(flatten)]
+    figures: Figures,
+    /// What the two equations are off by; 0 unless something is wrong.
+    difference: Difference,
+    /// Tests, counted apart.
+    test: Figures,
+    workers: Vec<WorkerRow>,
+}
+
+#[derive(Serialize)]
+struct Difference {
+    arrived: i64,
+    accepted: i64,
+}
+
+pub(crate) async fn run(config: &ConfigArgs, json: bool) -> anyhow::Result<u8> {
+    let app = App::open(config, json)?;
+    let now = app.clock.now();
+    let figures = app.ledger.figures(false, now).await.map_err(unavailable)?;
+    let status = Status {
+        difference: Difference {
+            arrived: figures.arrived_difference(),
+            accepted: figures.accepted_difference(),
+        },
+        test: app.ledger.figures(true, now).await.map_err(unavailable)?,
+        workers: app
+            .ledger
+            .workers(now - SignedDuration::from_secs(15))
+            .await
+            .map_err(unavailable)?,
+        figures,
+    };
+    app.print(&status, || words(&status))?;
+    Ok(runtime::exit::OK)
+}
+
+fn words(status: &Status) -> String {
+    let figures = &status.figures;
+    let mut text = format!(
+        "arrived {} = accepted {} + quarantined {} + duplicates {} + drafts {}{}\n\
+         accepted {} = open {} + deleted {}{}\n\
+         oldest open: {} s · mails that may have gone out twice: {}\n\n",
+        figures.arrived,
+        figures.accepted,
+        figures.quarantined,
+        figures.duplicates.ignored,
+        figures.drafts_ignored,
+        off(status.difference.arrived),
+        figures.accepted,
+        figures.open,
+        figures.deleted,
+        off(status.difference.accepted),
+        figures.oldest_open_seconds,
+        figures.duplicates.possible_mail,
+    );
+    let rows: Vec<_> = figures
+        .duties
+        .iter()
+        .map(|(kind, counts)| {
+            let numbers = [
+                counts.ready,
+                counts.sending,
+                counts.done,
+                counts.held,
+                counts.failed,
+                counts.cancelled,
+            ];
+            let [ready, sending, done, held, failed, cancelled] = numbers.map(|number| number.to_string());
+            [kind.clone(), ready, sending, done, held, failed, cancelled]
+        })
+        .collect();
+    text += &table(
+        ["duty", "ready", "sending", "done", "held", "failed", "cancelled"],
+        &rows,
+        "",
+    );
+    let services: Vec<&str> = status.workers.iter().map(|worker| worker.service.as_str()).collect();
+    let running = if services.is_empty() {
+        "none".to_owned()
+    } else {
+        services.join(", ")
+    };
+    text + &format!("\n\nservices that run: {running}")
+}
+
+fn off(difference: i64) -> String {
+    if difference == 0 {
+        String::new()
+    } else {
+        format!("   OFF BY {difference}: report this")
+    }
+}
