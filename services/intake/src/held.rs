@@ -62,9 +62,9 @@ impl Intake {
             }
         }
         if held.is_empty() {
-            check.up()
+            check.up();
         } else {
-            check.warn(&held.join("; "))
+            check.warn(&held.join("; "));
         }
     }
 

@@ -12,6 +12,7 @@ pub mod digest;
 pub mod json;
 pub mod shapes;
 
+mod case;
 mod compose;
 mod event;
 mod held;

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::form::{JournalWhen, JournalWord, Notify};
-use domain::lineage::{Order, Verdict, judge};
-use domain::{
-    DutyId, DutyKind, DutyState, EmailAddress, Form, Kind, Language, Reason, Reference, Submission, SubmissionId, Value,
-};
-use jiff::{SignedDuration, Timestamp};
-use ledger::{Counter, EventDates, Lineage, NewDuty, NewSubmission, Payload, Recorded};
-use letter::{Notice, Parcel};
-use vault::{DataKey, Index, Purpose};
+use domain::lineage::{Verdict, judge};
+use domain::{DutyId, DutyKind, DutyState, EmailAddress, Form, Kind, Reason, SubmissionId};
+use jiff::SignedDuration;
+use ledger::{Counter, EventDates, Lineage, NewDuty, Recorded};
+use letter::Notice;
+use vault::Purpose;
 
+use crate::case::{Case, ReceiptPlan, Sealer, wakes};
 use crate::check::{Checked, receipt_address};
 use crate::compose::{Composed, Department, Job, message_id};
 use crate::event;
@@ -25,22 +23,6 @@ const ROUNDS: usize = 8;
 /// How many receipts go to one address within [`RATE_WINDOW`], so that a form cannot be used to flood a mailbox.
 const RATE: i64 = 10;
 const RATE_WINDOW: SignedDuration = SignedDuration::from_hours(1);
-
-/// A message that is ready to be recorded.
-struct Case<'a> {
-    message: &'a Message,
-    headers: Headers,
-    incoming: Incoming,
-    checked: Checked,
-    form: Arc<Form>,
-    index: Arc<Index>,
-    identity: Identity,
-    event: Option<EventDates>,
-    late: bool,
-    test: bool,
-    now: Timestamp,
-    was: Option<SubmissionId>,
-}
 
 impl Intake {
     /// Judges a checked message against what is known, and records it, or counts it.
@@ -119,7 +101,7 @@ impl Intake {
         version: u32,
         latest: bool,
     ) -> Result<Option<SubmissionId>, Trouble> {
-        let submission = case.submission(self.loaded.config.controller.language, lineage, version)?;
+        let submission = case.submission(self.loaded.config.controller.language, lineage, version);
         let id = submission.id;
         let references = self.references(case, lineage);
         let receipt = self.receipt_plan(case, lineage).await?;
@@ -152,15 +134,7 @@ impl Intake {
         };
         let duties = self.duties(case, composed, &receipt, &sealer, &decided).await?;
         let wakes = wakes(&duties);
-        let new = case.new_submission(
-            &submission,
-            duties,
-            lineage,
-            latest,
-            &keys,
-            &receipt,
-            self.alarm_at(case),
-        );
+        let new = case.new_submission(&submission, duties, lineage, latest, &keys, &receipt);
         if self.ledger.record(new).await? == Recorded::Overtaken {
             self.vault.destroy(vec![id.0]).await?;
             self.vault.destroy_one(id.0, Purpose::Journal).await?;
@@ -209,11 +183,6 @@ impl Intake {
             .map(|id| message_id(&case.index, *id, "department", &self.message_domain))
             .into_iter()
             .collect()
-    }
-
-    fn alarm_at(&self, case: &Case<'_>) -> Timestamp {
-        let after = case.form.alarm_after.as_deref().and_then(domain::form::parse_duration);
-        case.message.received_at + after.unwrap_or(domain::form::DEFAULT_ALARM_AFTER)
     }
 
     /// Every duty of the submission, with its sealed payload.
@@ -298,233 +267,5 @@ impl Intake {
             self.link.wake(broker::MAIL_DUTIES, &wakes).await;
         }
         Ok(Fate::Counted(Counter::Duplicates))
-    }
-}
-
-/// What becomes of the receipt.
-enum ReceiptPlan {
-    /// The form sends none, or the first version's is enough.
-    None,
-    /// To this address, whose keyed digest counts it.
-    Send(EmailAddress, Vec<u8>),
-    /// Never.
-    Cancel(Reason),
-}
-
-/// Seals payloads under the submission's own keys.
-struct Sealer<'a> {
-    id: SubmissionId,
-    purposes: &'a [Purpose],
-    keys: &'a [DataKey],
-}
-
-impl Sealer<'_> {
-    fn with(&self, duty: NewDuty, purpose: Purpose, payload: &[u8]) -> Result<NewDuty, Trouble> {
-        let key = self
-            .purposes
-            .iter()
-            .zip(self.keys)
-            .find(|(of, _)| **of == purpose)
-            .map(|(_, key)| key);
-        let key = key.ok_or(Trouble::internal("no key was made for a payload"))?;
-        Ok(NewDuty {
-            payload: Some(Payload {
-                owner: self.id.0,
-                purpose: purpose.as_str().to_owned(),
-                sealed: key.seal(duty.id.0.as_bytes(), payload)?,
-            }),
-            ..duty
-        })
-    }
-}
-
-/// The duties that the mailer can do now.
-fn wakes(duties: &[NewDuty]) -> Vec<DutyId> {
-    let now = |duty: &&NewDuty| {
-        duty.state == DutyState::Ready
-            && matches!(
-                duty.kind,
-                DutyKind::DepartmentMail | DutyKind::Receipt | DutyKind::Notice
-            )
-    };
-    duties.iter().filter(now).map(|duty| duty.id).collect()
-}
-
-impl Case<'_> {
-    fn order(&self) -> Order {
-        Order {
-            sequence: self.headers.sequence,
-            changed: self.incoming.envelope.changed,
-        }
-    }
-
-    fn withdrawn(&self) -> bool {
-        self.incoming.event == Some(Event::Withdrawn)
-    }
-
-    fn submission(&self, default: Language, lineage: &Lineage, version: u32) -> Result<Submission, Trouble> {
-        let id = SubmissionId::new();
-        let langcode = self.incoming.envelope.langcode.as_deref();
-        Ok(Submission {
-            reference: lineage.reference.clone().unwrap_or_else(|| self.reference(id)),
-            site: self.message.site.clone(),
-            form: self.form.id.clone(),
-            version,
-            received_at: self.message.received_at,
-            language: langcode.and_then(Language::from_langcode).unwrap_or(default),
-            answers: self.checked.answers.clone(),
-            remarks: self.checked.remarks.clone(),
-            changed: self.identity.changed_since(&self.index, lineage.fields.as_ref()),
-            withdrawn: self.withdrawn(),
-            late: self.late,
-            test: self.test,
-            id,
-        })
-    }
-
-    /// What the citizen quotes: a keyed digest of a random id is as random as the id.
-    fn reference(&self, id: SubmissionId) -> Reference {
-        let name = self.index.name("reference", &[id.0.as_bytes()]);
-        Reference::from_random(name[..5].try_into().expect("a digest has five bytes"))
-    }
-
-    fn mails_department(&self) -> bool {
-        let each = self
-            .form
-            .event
-            .as_ref()
-            .is_some_and(|event| event.notify == Notify::Each);
-        !self.late && (self.form.kind == Kind::Message || each)
-    }
-
-    fn receipt_key(&self) -> Option<Vec<u8>> {
-        let field = self.form.receipt.as_ref()?.key.as_ref()?;
-        match self.checked.answers.get(field)? {
-            Value::Text(armored) => Some(armored.clone().into_bytes()),
-            Value::File(file) => file.content.clone(),
-            _ => None,
-        }
-    }
-
-    fn is_registration(&self) -> bool {
-        self.form.kind == Kind::Registration && !self.late && !self.withdrawn()
-    }
-
-    /// Whether and how the journal gets a copy of its own.
-    fn journal(&self) -> Option<(DutyState, Option<Reason>)> {
-        if self.test || self.late {
-            return None;
-        }
-        match &self.form.journal.as_ref()?.when {
-            JournalWhen::Word(JournalWord::Never) => None,
-            JournalWhen::Word(JournalWord::Always) => Some((DutyState::Ready, None)),
-            JournalWhen::Word(JournalWord::Marked) => Some((DutyState::Held, None)),
-            JournalWhen::Field(condition) => {
-                let given = match self.checked.answers.get(&condition.field)? {
-                    Value::Text(text) | Value::Number(text) => text == &condition.equals,
-                    Value::Boolean(yes) => {
-                        condition.equals == if *yes { "true" } else { "false" }
-                            || condition.equals == if *yes { "1" } else { "0" }
-                    }
-                    _ => false,
-                };
-                given.then_some((DutyState::Ready, None))
-            }
-        }
-    }
-
-    fn purposes(&self, composed: &Composed) -> Vec<Purpose> {
-        let held = matches!(composed.department, Some(Department::Held(_)));
-        let mut purposes = vec![Purpose::Mail];
-        purposes.extend(held.then_some(Purpose::Intake));
-        purposes.extend(self.is_registration().then_some(Purpose::Registration));
-        purposes.extend(self.journal().map(|_| Purpose::Journal));
-        purposes
-    }
-
-    fn duty(&self, kind: DutyKind, role: &str, state: DutyState, reason: Option<Reason>) -> NewDuty {
-        NewDuty {
-            id: DutyId::new(),
-            kind,
-            role: role.to_owned(),
-            department: Some(self.form.department.clone()),
-            state,
-            reason,
-            payload: None,
-        }
-    }
-
-    fn mail(&self, kind: DutyKind, parcel: &Parcel, sealer: &Sealer<'_>) -> Result<NewDuty, Trouble> {
-        sealer.with(
-            self.duty(kind, &parcel.role, DutyState::Ready, None),
-            Purpose::Mail,
-            &parcel.encode(),
-        )
-    }
-
-    fn other_duties(&self, sealer: &Sealer<'_>, duties: &mut Vec<NewDuty>) -> Result<(), Trouble> {
-        if !self.checked.missing_content.is_empty() && !self.late {
-            duties.push(self.duty(DutyKind::Files, "files", DutyState::Held, Some(Reason::FilesMissing)));
-        }
-        if self.is_registration() {
-            let duty = self.duty(DutyKind::Extract, "extract", DutyState::Held, None);
-            duties.push(sealer.with(duty, Purpose::Registration, &self.message.encode(None))?);
-        }
-        if let Some((state, reason)) = self.journal() {
-            let duty = self.duty(DutyKind::Journal, "journal", state, reason);
-            duties.push(sealer.with(duty, Purpose::Journal, &self.message.encode(None))?);
-        }
-        Ok(())
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "it is the one place where all that was found out comes together"
-    )]
-    fn new_submission(
-        &self,
-        submission: &Submission,
-        duties: Vec<NewDuty>,
-        lineage: &Lineage,
-        latest: bool,
-        keys: &[DataKey],
-        receipt: &ReceiptPlan,
-        alarm_at: Timestamp,
-    ) -> NewSubmission {
-        let envelope = &self.incoming.envelope;
-        let uuid = self.headers.uuid.clone().or_else(|| envelope.uuid.clone());
-        NewSubmission {
-            id: submission.id,
-            reference: submission.reference.clone(),
-            site: submission.site.clone(),
-            form: submission.form.clone(),
-            kind: self.form.kind,
-            department: self.form.department.clone(),
-            version: submission.version,
-            latest,
-            late: self.late,
-            test: self.test,
-            received_at: submission.received_at,
-            alarm_at,
-            site_ids: [uuid, envelope.sid.clone(), envelope.serial.clone()],
-            identity: Some(self.identity.current.bytes.clone()),
-            identities: self.identity.sought.clone(),
-            answers: self.identity.answers.bytes.clone(),
-            fields: self.identity.fields(&self.index),
-            epoch: self.identity.current.epoch,
-            order: self.order(),
-            known: lineage.known.len(),
-            lock: self.identity.lock,
-            event: self.event.clone(),
-            duties,
-            brings_files: self.checked.missing_content.is_empty(),
-            mac: keys.first().map(|key| key.mac(&self.message.body)).unwrap_or_default(),
-            receipt_address: match receipt {
-                ReceiptPlan::Send(_, digest) => Some(digest.clone()),
-                _ => None,
-            },
-            sequence: self.headers.sequence,
-            was_quarantined: self.was,
-        }
     }
 }

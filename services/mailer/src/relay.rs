@@ -12,7 +12,7 @@ use lettre::Address;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt};
-use lettre::transport::smtp::extension::{ClientId, MailParameter, RcptParameter};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter, RcptParameter};
 use lettre::transport::smtp::response::Response;
 use runtime::config::Smtp;
 use runtime::{Check, Exit};
@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The time limits of RFC 5321, section 4.5.3.2, and one for connecting.
 const CONNECT: Duration = Duration::from_secs(30);
-const COMMAND: Duration = Duration::from_secs(300);
-const FINAL_DOT: Duration = Duration::from_secs(600);
+const COMMAND: Duration = Duration::from_mins(5);
+const FINAL_DOT: Duration = Duration::from_mins(10);
 /// A connection that has been idle for longer is tried before it is trusted.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long the lanes pause after the relay turned them away, at first and at most.
@@ -90,7 +90,11 @@ impl Relay {
             "smtp+starttls" => (Security::StartTls, 587),
             _ => (Security::Plain, 25),
         };
-        let decode = |text: &str| percent_decode(text);
+        let decode = |text: &str| {
+            percent_encoding::percent_decode_str(text)
+                .decode_utf8_lossy()
+                .into_owned()
+        };
         let credentials = (!url.username().is_empty())
             .then(|| Credentials::new(decode(url.username()), decode(url.password().unwrap_or_default())));
         Ok(Self {
@@ -221,14 +225,20 @@ impl Relay {
                 .await
                 .map_err(|error| failure(&error))?;
         }
-        // lettre keeps neither SIZE nor DSN of the answer, so it is asked for once more.
-        let hello = smtp
-            .command(Ehlo::new(self.hello.clone()))
-            .await
-            .map_err(|error| failure(&error))?;
+        // lettre keeps neither SIZE nor DSN of the answer, so it is asked for once more; a relay that does not answer
+        // twice is taken to offer neither.
+        let hello = smtp.command(Ehlo::new(self.hello.clone())).await;
+        let offers = match hello {
+            Ok(hello) => Offers::read(&hello),
+            Err(error) if error.status().is_some() => Offers {
+                smtp_utf8: smtp.server_info().supports_feature(Extension::SmtpUtfEight),
+                ..Offers::default()
+            },
+            Err(error) => return Err(failure(&error)),
+        };
         Ok(Open {
             smtp,
-            offers: Offers::read(&hello),
+            offers,
             used: Instant::now(),
         })
     }
@@ -397,24 +407,4 @@ fn failure(error: &lettre::transport::smtp::Error) -> RelayError {
         Some(code @ 500..600) => RelayError::Refused(code),
         _ => RelayError::Unreachable,
     }
-}
-
-/// Decodes a URL's user or password.
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (first, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -28,9 +28,8 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, schedule: Schedule, shutdown:
                     tracing::warn!(schedule = schedule.name, %error, "a schedule cannot be looked up; trying again");
                     if pause(&shutdown, Duration::from_secs(2)).await {
                         continue;
-                    } else {
-                        return;
                     }
+                    return;
                 }
             },
         };
@@ -41,9 +40,8 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, schedule: Schedule, shutdown:
             let wait = next.map_or(LOOK, |next| next.duration_since(now).try_into().unwrap_or(LOOK));
             if pause(&shutdown, wait.min(LOOK)).await {
                 continue;
-            } else {
-                return;
             }
+            return;
         };
         let planned = schedule.expression.at_or_before(now).unwrap_or(now);
         match scheduler.run_once(&schedule, planned, &shutdown).await {

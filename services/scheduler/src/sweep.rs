@@ -22,7 +22,7 @@ const BATCH: u32 = 2000;
 /// How often quarantine's notices are looked at.
 const NOTIFY: Duration = Duration::from_secs(30);
 /// How often what is no longer needed is forgotten.
-const FORGET: Duration = Duration::from_secs(3600);
+const FORGET: Duration = Duration::from_hours(1);
 /// A key without data is swept after a day: its data may be on its way.
 const ORPHAN: SignedDuration = SignedDuration::from_hours(24);
 /// Receipts are counted for an hour, and requests waited for for minutes; a day is plenty for both.

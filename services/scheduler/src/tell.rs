@@ -1,4 +1,4 @@
-//! Tells the sites: events from the ledger to `kvit.events`, as CloudEvents 1.0, at least once and in order.
+//! Tells the sites: events from the ledger to `kvit.events`, as `CloudEvents` 1.0, at least once and in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Scheduler {
     }
 }
 
-/// The event as CloudEvents 1.0 writes it in JSON.
+/// The event as `CloudEvents` 1.0 writes it in JSON.
 fn cloud_event(event: &Outgoing) -> Vec<u8> {
     let data = &event.data;
     let body = json!({

@@ -23,6 +23,11 @@ const OWN: [&str; 11] = [
 
 /// Starts logging: JSON unless standard error is a terminal. Starting twice does nothing.
 pub fn init() {
+    // A panic's text may quote what the program had in hand: only its place is said.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(target: "runtime::panic", place, "a part of the program panicked");
+    }));
     let filter = std::env::var(VARIABLE).unwrap_or_default();
     let stderr = std::io::stderr;
     // A second start is a test's, or that of `kvit up`, in a process that logs already.

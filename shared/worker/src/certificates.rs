@@ -42,11 +42,14 @@ pub enum DepartmentState {
 
 type Read = (Option<SystemTime>, Result<Certificate, CertificateState>);
 
+/// A certificate that was recorded at run time: its department, its fingerprint, and what it is.
+type Added = (String, String, Result<Certificate, CertificateState>);
+
 /// Every certificate that mails to departments are encrypted to.
 pub struct Certificates {
     config: Arc<runtime::Loaded>,
     files: RwLock<HashMap<PathBuf, Read>>,
-    added: RwLock<Vec<(String, String, Result<Certificate, CertificateState>)>>,
+    added: RwLock<Vec<Added>>,
 }
 
 impl Certificates {

@@ -78,9 +78,9 @@ pub fn letters(config: &Config) -> anyhow::Result<Letters> {
         time_zone: controller.time_zone.clone(),
         from: Mailbox::parse(&config.smtp.from).map_err(Exit::config)?,
     };
-    Ok(Letters::load(facts, config.templates_dir.as_deref())
+    Letters::load(facts, config.templates_dir.as_deref())
         .map_err(Exit::config)
-        .context("loading the letters' templates")?)
+        .context("loading the letters' templates")
 }
 
 /// The key that signs mails to departments, where one is configured.

@@ -1,0 +1,264 @@
+//! A message that is ready to be recorded, and what follows from it: its submission, its duties, its row.
+
+use std::sync::Arc;
+
+use domain::form::{JournalWhen, JournalWord, Notify};
+use domain::lineage::Order;
+use domain::{
+    DutyId, DutyKind, DutyState, EmailAddress, Form, Kind, Language, Reason, Reference, Submission, SubmissionId, Value,
+};
+use jiff::Timestamp;
+use ledger::{EventDates, Lineage, NewDuty, NewSubmission, Payload};
+use letter::Parcel;
+use vault::{DataKey, Index, Purpose};
+
+use crate::check::Checked;
+use crate::compose::{Composed, Department};
+use crate::identity::Identity;
+use crate::message::Message;
+use crate::shapes::{Event, Headers, Incoming};
+use crate::take::Trouble;
+
+/// A message that is ready to be recorded.
+pub(crate) struct Case<'a> {
+    pub(crate) message: &'a Message,
+    pub(crate) headers: Headers,
+    pub(crate) incoming: Incoming,
+    pub(crate) checked: Checked,
+    pub(crate) form: Arc<Form>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) identity: Identity,
+    pub(crate) event: Option<EventDates>,
+    pub(crate) late: bool,
+    pub(crate) test: bool,
+    pub(crate) now: Timestamp,
+    pub(crate) was: Option<SubmissionId>,
+}
+
+/// What becomes of the receipt.
+pub(crate) enum ReceiptPlan {
+    /// The form sends none, or the first version's is enough.
+    None,
+    /// To this address, whose keyed digest counts it.
+    Send(EmailAddress, Vec<u8>),
+    /// Never.
+    Cancel(Reason),
+}
+
+/// Seals payloads under the submission's own keys.
+pub(crate) struct Sealer<'a> {
+    pub(crate) id: SubmissionId,
+    pub(crate) purposes: &'a [Purpose],
+    pub(crate) keys: &'a [DataKey],
+}
+
+impl Sealer<'_> {
+    pub(crate) fn with(&self, duty: NewDuty, purpose: Purpose, payload: &[u8]) -> Result<NewDuty, Trouble> {
+        let key = self
+            .purposes
+            .iter()
+            .zip(self.keys)
+            .find(|(of, _)| **of == purpose)
+            .map(|(_, key)| key);
+        let key = key.ok_or(Trouble::internal("no key was made for a payload"))?;
+        Ok(NewDuty {
+            payload: Some(Payload {
+                owner: self.id.0,
+                purpose: purpose.as_str().to_owned(),
+                sealed: key.seal(duty.id.0.as_bytes(), payload)?,
+            }),
+            ..duty
+        })
+    }
+}
+
+/// The duties that the mailer can do now.
+pub(crate) fn wakes(duties: &[NewDuty]) -> Vec<DutyId> {
+    let now = |duty: &&NewDuty| {
+        duty.state == DutyState::Ready
+            && matches!(
+                duty.kind,
+                DutyKind::DepartmentMail | DutyKind::Receipt | DutyKind::Notice
+            )
+    };
+    duties.iter().filter(now).map(|duty| duty.id).collect()
+}
+
+impl Case<'_> {
+    pub(crate) fn order(&self) -> Order {
+        Order {
+            sequence: self.headers.sequence,
+            changed: self.incoming.envelope.changed,
+        }
+    }
+
+    pub(crate) fn alarm_at(&self) -> Timestamp {
+        let after = self.form.alarm_after.as_deref().and_then(domain::form::parse_duration);
+        self.message.received_at + after.unwrap_or(domain::form::DEFAULT_ALARM_AFTER)
+    }
+
+    pub(crate) fn withdrawn(&self) -> bool {
+        self.incoming.event == Some(Event::Withdrawn)
+    }
+
+    pub(crate) fn submission(&self, default: Language, lineage: &Lineage, version: u32) -> Submission {
+        let id = SubmissionId::new();
+        let langcode = self.incoming.envelope.langcode.as_deref();
+        Submission {
+            reference: lineage.reference.clone().unwrap_or_else(|| self.reference(id)),
+            site: self.message.site.clone(),
+            form: self.form.id.clone(),
+            version,
+            received_at: self.message.received_at,
+            language: langcode.and_then(Language::from_langcode).unwrap_or(default),
+            answers: self.checked.answers.clone(),
+            remarks: self.checked.remarks.clone(),
+            changed: self.identity.changed_since(&self.index, lineage.fields.as_ref()),
+            withdrawn: self.withdrawn(),
+            late: self.late,
+            test: self.test,
+            id,
+        }
+    }
+
+    /// What the citizen quotes: a keyed digest of a random id is as random as the id.
+    pub(crate) fn reference(&self, id: SubmissionId) -> Reference {
+        let name = self.index.name("reference", &[id.0.as_bytes()]);
+        Reference::from_random(name[..5].try_into().expect("a digest has five bytes"))
+    }
+
+    pub(crate) fn mails_department(&self) -> bool {
+        let each = self
+            .form
+            .event
+            .as_ref()
+            .is_some_and(|event| event.notify == Notify::Each);
+        !self.late && (self.form.kind == Kind::Message || each)
+    }
+
+    pub(crate) fn receipt_key(&self) -> Option<Vec<u8>> {
+        let field = self.form.receipt.as_ref()?.key.as_ref()?;
+        match self.checked.answers.get(field)? {
+            Value::Text(armored) => Some(armored.clone().into_bytes()),
+            Value::File(file) => file.content.clone(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_registration(&self) -> bool {
+        self.form.kind == Kind::Registration && !self.late && !self.withdrawn()
+    }
+
+    /// Whether and how the journal gets a copy of its own.
+    pub(crate) fn journal(&self) -> Option<(DutyState, Option<Reason>)> {
+        if self.test || self.late {
+            return None;
+        }
+        match &self.form.journal.as_ref()?.when {
+            JournalWhen::Word(JournalWord::Never) => None,
+            JournalWhen::Word(JournalWord::Always) => Some((DutyState::Ready, None)),
+            JournalWhen::Word(JournalWord::Marked) => Some((DutyState::Held, None)),
+            JournalWhen::Field(condition) => {
+                let given = match self.checked.answers.get(&condition.field)? {
+                    Value::Text(text) | Value::Number(text) => text == &condition.equals,
+                    Value::Boolean(yes) => {
+                        condition.equals == if *yes { "true" } else { "false" }
+                            || condition.equals == if *yes { "1" } else { "0" }
+                    }
+                    _ => false,
+                };
+                given.then_some((DutyState::Ready, None))
+            }
+        }
+    }
+
+    pub(crate) fn purposes(&self, composed: &Composed) -> Vec<Purpose> {
+        let held = matches!(composed.department, Some(Department::Held(_)));
+        let mut purposes = vec![Purpose::Mail];
+        purposes.extend(held.then_some(Purpose::Intake));
+        purposes.extend(self.is_registration().then_some(Purpose::Registration));
+        purposes.extend(self.journal().map(|_| Purpose::Journal));
+        purposes
+    }
+
+    pub(crate) fn duty(&self, kind: DutyKind, role: &str, state: DutyState, reason: Option<Reason>) -> NewDuty {
+        NewDuty {
+            id: DutyId::new(),
+            kind,
+            role: role.to_owned(),
+            department: Some(self.form.department.clone()),
+            state,
+            reason,
+            payload: None,
+        }
+    }
+
+    pub(crate) fn mail(&self, kind: DutyKind, parcel: &Parcel, sealer: &Sealer<'_>) -> Result<NewDuty, Trouble> {
+        sealer.with(
+            self.duty(kind, &parcel.role, DutyState::Ready, None),
+            Purpose::Mail,
+            &parcel.encode(),
+        )
+    }
+
+    pub(crate) fn other_duties(&self, sealer: &Sealer<'_>, duties: &mut Vec<NewDuty>) -> Result<(), Trouble> {
+        if !self.checked.missing_content.is_empty() && !self.late {
+            duties.push(self.duty(DutyKind::Files, "files", DutyState::Held, Some(Reason::FilesMissing)));
+        }
+        if self.is_registration() {
+            let duty = self.duty(DutyKind::Extract, "extract", DutyState::Held, None);
+            duties.push(sealer.with(duty, Purpose::Registration, &self.message.encode(None))?);
+        }
+        if let Some((state, reason)) = self.journal() {
+            let duty = self.duty(DutyKind::Journal, "journal", state, reason);
+            duties.push(sealer.with(duty, Purpose::Journal, &self.message.encode(None))?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn new_submission(
+        &self,
+        submission: &Submission,
+        duties: Vec<NewDuty>,
+        lineage: &Lineage,
+        latest: bool,
+        keys: &[DataKey],
+        receipt: &ReceiptPlan,
+    ) -> NewSubmission {
+        let envelope = &self.incoming.envelope;
+        let uuid = self.headers.uuid.clone().or_else(|| envelope.uuid.clone());
+        NewSubmission {
+            id: submission.id,
+            reference: submission.reference.clone(),
+            site: submission.site.clone(),
+            form: submission.form.clone(),
+            kind: self.form.kind,
+            department: self.form.department.clone(),
+            version: submission.version,
+            latest,
+            late: self.late,
+            test: self.test,
+            received_at: submission.received_at,
+            alarm_at: self.alarm_at(),
+            site_ids: [uuid, envelope.sid.clone(), envelope.serial.clone()],
+            identity: Some(self.identity.current.bytes.clone()),
+            identities: self.identity.sought.clone(),
+            answers: self.identity.answers.bytes.clone(),
+            fields: self.identity.fields(&self.index),
+            epoch: self.identity.current.epoch,
+            order: self.order(),
+            known: lineage.known.len(),
+            lock: self.identity.lock,
+            event: self.event.clone(),
+            duties,
+            brings_files: self.checked.missing_content.is_empty(),
+            mac: keys.first().map(|key| key.mac(&self.message.body)).unwrap_or_default(),
+            receipt_address: match receipt {
+                ReceiptPlan::Send(_, digest) => Some(digest.clone()),
+                _ => None,
+            },
+            sequence: self.headers.sequence,
+            was_quarantined: self.was,
+        }
+    }
+}
