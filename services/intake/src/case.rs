@@ -236,7 +236,8 @@ impl Case<'_> {
             department: self.form.department.clone(),
             version: submission.version,
             latest,
-            late: self.late,
+            // What is not kept for its event goes as a message does.
+            late: self.late || (self.form.kind == Kind::Registration && self.withdrawn()),
             test: self.test,
             received_at: submission.received_at,
             alarm_at: self.alarm_at(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{DepartmentId, DutyId, DutyKind, DutyState, Language, Submission, SubmissionId};
+use domain::{DepartmentId, DutyId, DutyKind, DutyState, Language, Reason, Submission, SubmissionId};
 use ledger::{Claim, NewDuty, Payload};
 use runtime::Check;
 use tokio::time::{MissedTickBehavior, interval};
@@ -25,6 +25,7 @@ const ROUND: u32 = 200;
 pub(crate) async fn watch(intake: Arc<Intake>, check: Check, ended: CancellationToken) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut first = true;
     loop {
         tokio::select! {
             () = ended.cancelled() => return,
@@ -33,9 +34,10 @@ pub(crate) async fn watch(intake: Arc<Intake>, check: Check, ended: Cancellation
         // A ledger that is away is said by the check `store`; the files are read all the same.
         let _ = intake.certificates.refresh(&intake.ledger).await;
         intake.report_certificates(&check);
-        if let Err(trouble) = intake.compose_waiting().await {
+        if let Err(trouble) = intake.compose_waiting(first).await {
             tracing::warn!(error = %trouble, "mails that wait for a certificate could not be looked at; trying again");
         }
+        first = false;
     }
 }
 
@@ -68,16 +70,20 @@ impl Intake {
         }
     }
 
-    async fn compose_waiting(&self) -> Result<(), Trouble> {
+    /// Composes what waited. What was too large is looked at once, at the start: only another configuration changes it.
+    async fn compose_waiting(&self, first: bool) -> Result<(), Trouble> {
         let now = self.clock.now();
         for claim in self.ledger.waiting_for_certificate(ROUND).await? {
             let Some(department) = claim.department.clone() else {
                 continue;
             };
             let usable = matches!(self.certificates.of(&department, now), DepartmentState::Usable(_));
-            let too_large =
-                claim.reason == Some(domain::Reason::TooLarge) || claim.reason == Some(domain::Reason::Operator);
-            if usable && !too_large {
+            let waits = match claim.reason {
+                Some(Reason::Operator) => true,
+                Some(Reason::TooLarge) => !first,
+                _ => false,
+            };
+            if usable && !waits {
                 self.compose_held(&claim, department).await?;
             }
         }

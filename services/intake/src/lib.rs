@@ -50,6 +50,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     background.spawn(
         Presence {
             ledger: intake.ledger.clone(),
+            vault: intake.vault.clone(),
             worker: intake.worker,
             service: "intake",
             check: context.health.check("store"),

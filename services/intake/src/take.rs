@@ -123,8 +123,10 @@ impl Intake {
             tracing::error!(site = %message.site, "a message has ended this service several times: put aside unparsed");
             self.put_aside(message, &refusal(QuarantineReason::Internal, None))
                 .await?;
-        } else {
-            self.taken(message).await?;
+        } else if let Err(trouble) = self.taken(message).await {
+            // A store that is away ended nothing: only a process that died here leaves the count behind.
+            self.ledger.finished_alone(body).await?;
+            return Err(trouble);
         }
         Ok(self.ledger.finished_alone(body).await?)
     }

@@ -2,20 +2,26 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::DutyId;
 use tokio::sync::{Mutex as Turn, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::relay::Relay;
 use crate::send::Mailer;
 
+/// How long a drain waits for what is in hand.
+const DRAIN: Duration = Duration::from_secs(25);
+
 /// The duties that wait for a lane, and the lanes.
 pub(crate) struct Lanes {
     queue: Mutex<Option<mpsc::Sender<DutyId>>>,
     waiting: Arc<Mutex<HashSet<DutyId>>>,
     tasks: TaskTracker,
+    shutdown: CancellationToken,
 }
 
 impl Lanes {
@@ -41,6 +47,7 @@ impl Lanes {
             queue: Mutex::new(Some(queue)),
             waiting,
             tasks,
+            shutdown: shutdown.clone(),
         }
     }
 
@@ -51,16 +58,23 @@ impl Lanes {
         };
         for id in ids {
             let new = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-            if new && queue.send(id).await.is_err() {
-                return;
+            if !new {
+                continue;
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                sent = queue.send(id) => if sent.is_err() { return },
             }
         }
     }
 
-    /// Takes no more, and waits until what is in hand is done.
+    /// Takes no more, and waits until what is in hand is done, but not for a relay that does not answer: its mail goes out
+    /// again, and is counted as a possible duplicate.
     pub(crate) async fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.tasks.wait().await;
+        if timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("the relay has not answered in time; what it was given goes out again");
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let mailer = Arc::new(Mailer {
         ledger: ledger.clone(),
         notices: Notices::new(Arc::clone(&loaded), letters, vault.clone())?,
-        vault,
+        vault: vault.clone(),
         worker,
         retry: config.retry.clone(),
         lease: config.mailer.lease,
@@ -63,6 +63,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     background.spawn(
         Presence {
             ledger,
+            vault,
             worker,
             service: "mailer",
             check: context.health.check("store"),

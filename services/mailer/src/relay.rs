@@ -3,6 +3,7 @@
 //! lettre reads without a time limit, so every step has one here. What a relay says in words is never kept: a reply is
 //! its code.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -29,7 +30,7 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How long the lanes pause after the relay turned them away, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How often a relay that nothing is sent through is looked at.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_mins(1);
 
 /// Why a mail was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +75,8 @@ pub(crate) struct Relay {
     hello: ClientId,
     bounce: EmailAddress,
     check: Check,
+    /// When the relay last took something.
+    seen: Mutex<Option<Instant>>,
     /// When the lanes may go on; `None` while the relay cannot be reached.
     open_at: watch::Sender<Option<Instant>>,
 }
@@ -109,14 +112,15 @@ impl Relay {
             hello: ClientId::Domain(smtp.bounce.domain().to_owned()),
             bounce: smtp.bounce.clone(),
             check,
+            seen: Mutex::new(None),
             open_at: watch::Sender::new(None),
         })
     }
 
     /// A lane's connection; opened when it is first needed.
-    pub(crate) fn connection(self: &std::sync::Arc<Self>) -> Connection {
+    pub(crate) fn connection(self: &Arc<Self>) -> Connection {
         Connection {
-            relay: std::sync::Arc::clone(self),
+            relay: Arc::clone(self),
             open: None,
         }
     }
@@ -139,18 +143,21 @@ impl Relay {
     }
 
     /// Looks at the relay until `ended`: at once and often while it cannot be reached, else now and then.
-    pub(crate) async fn watch(self: std::sync::Arc<Self>, ended: CancellationToken) {
+    pub(crate) async fn watch(self: Arc<Self>, ended: CancellationToken) {
         let mut pause = PAUSE.0;
         loop {
-            match self.connect().await {
-                Ok(mut open) => {
-                    self.reached();
-                    pause = PAUSE.0;
-                    let _ = timeout(COMMAND, open.smtp.quit()).await;
-                }
-                Err(error) => {
-                    self.lost(error);
-                    pause = (pause * 2).min(PAUSE.1);
+            // A relay that takes mails need not be asked whether it does.
+            if !self.check.is_up() || self.idle() {
+                match self.connect().await {
+                    Ok(mut open) => {
+                        self.reached();
+                        pause = PAUSE.0;
+                        let _ = timeout(CONNECT, open.smtp.quit()).await;
+                    }
+                    Err(error) => {
+                        self.lost(error);
+                        pause = (pause * 2).min(PAUSE.1);
+                    }
                 }
             }
             let wait = if self.check.is_up() { LOOK } else { pause };
@@ -164,7 +171,13 @@ impl Relay {
         }
     }
 
+    fn idle(&self) -> bool {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_none_or(|seen| seen.elapsed() >= LOOK)
+    }
+
     fn reached(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         if !self.check.is_up() {
             tracing::info!(relay = %self.address(), "the relay can be reached");
         }
@@ -276,7 +289,7 @@ struct Open {
 
 /// One lane's connection to the relay.
 pub(crate) struct Connection {
-    relay: std::sync::Arc<Relay>,
+    relay: Arc<Relay>,
     open: Option<Open>,
 }
 
@@ -287,6 +300,7 @@ impl Connection {
         let sent = transact(&mut open, &self.relay.bounce, parcel).await;
         match sent {
             Ok(()) => {
+                self.relay.reached();
                 open.used = Instant::now();
                 self.open = Some(open);
             }

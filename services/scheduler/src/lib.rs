@@ -73,6 +73,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let idle = CancellationToken::new();
     let presence = Presence {
         ledger: scheduler.ledger.clone(),
+        vault: scheduler.vault.clone(),
         worker: scheduler.worker,
         service: "scheduler",
         check: context.health.check("store"),

@@ -121,6 +121,17 @@ impl Vault {
         Ok(keys)
     }
 
+    /// Whether the key store can be written to.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where it cannot.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.store
+            .write(|tx| tx.execute("DELETE FROM epoch WHERE id = -1", &[]).map(drop))
+            .await
+    }
+
     /// The data key of one owner and purpose; `None` where it was destroyed or never made.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use ledger::{Ledger, WorkerId};
 use runtime::{Check, Clock};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use vault::Vault;
 
 /// How often a worker says that it lives. A store that cannot be written is noticed within twice this.
 const BEAT: Duration = Duration::from_secs(2);
@@ -18,6 +19,8 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 pub struct Presence {
     /// The store that it says so in.
     pub ledger: Ledger,
+    /// The key store that it needs.
+    pub vault: Vault,
     /// Its id.
     pub worker: WorkerId,
     /// Its service.
@@ -50,6 +53,9 @@ impl Presence {
         let mut beaten = self.ledger.beat(self.worker, self.service, now).await;
         if let (Ok(()), Some(lease)) = (&beaten, self.lease) {
             beaten = self.ledger.extend(self.worker, now + lease).await;
+        }
+        if beaten.is_ok() {
+            beaten = self.vault.ping().await;
         }
         match beaten {
             Ok(()) => self.check.up(),
