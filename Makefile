@@ -25,6 +25,7 @@ help:
 ## setup: install the Debian packages and lint tools that are missing
 setup:
 	scripts/setup build demo test lint
+	scripts/interop-tools
 	scripts/lint-tools
 
 ## demo: show a real submission from queue to deletion, on a private broker (ONCE=1: end by itself)
@@ -37,6 +38,7 @@ demo:
 ## test: every test: units, and end to end on a private RabbitMQ and a real SMTP peer (TESTS=word: only those)
 test:
 	scripts/setup test
+	scripts/interop-tools
 	echo 'test: building the programs that the tests start, stop and kill'
 	$(CARGO) build --workspace --locked --bins
 	echo 'test: building and running the tests'
@@ -51,7 +53,7 @@ lint:
 	step 'spelling' typos
 	step 'compose file' check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	step 'image file' hadolint deploy/docker/Dockerfile
-	step 'shell' shellcheck .ci/run scripts/setup scripts/lint-tools deploy/docker/ready
+	step 'shell' shellcheck .ci/run scripts/setup scripts/lint-tools scripts/interop-tools deploy/docker/ready
 	step 'dependencies' $(CARGO) deny --log-level error check bans licenses sources
 	step 'clippy' $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	step 'documentation' env RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --locked

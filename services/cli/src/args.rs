@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// What is owed
     #[command(subcommand)]
     Duty(DutyCommand),
+    /// The signed log of what happened, and its proofs
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
 }
 
 #[derive(Debug, Args)]
@@ -309,6 +312,39 @@ pub(crate) enum DutyCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvidenceCommand {
+    /// Checks a copied evidence folder, or a deletion certificate, offline
+    Verify {
+        /// The folder or the certificate
+        path: PathBuf,
+        /// The log's verifier key, or a file that holds it; got before, and not from the folder
+        #[arg(long, required = true)]
+        key: Vec<String>,
+        /// Checkpoints that somebody kept: the log must continue them
+        #[arg(long, value_name = "CHECKPOINT", num_args = 1..)]
+        against: Vec<PathBuf>,
+    },
+    /// Writes the certificate of a deletion
+    Prove {
+        /// Kvit's id, the reference, or SITE/UUID
+        id: String,
+        /// Where to write it [default: standard output]
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// From this evidence folder, by Kvit's id, without any configuration
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Copies the log as its checkpoint stands now
+    Export {
+        /// The folder; it must not hold anything yet
+        dir: PathBuf,
+    },
+    /// Prints the verifier key of every year's log
+    Key,
 }
 
 /// A time as RFC 3339 writes it, or a date, which begins at midnight in UTC.

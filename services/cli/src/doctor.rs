@@ -1,5 +1,146 @@
-//! Placeholder.
-use runtime::ConfigArgs;
-pub(crate) async fn run(_config: &ConfigArgs, _json: bool) -> anyhow::Result<u8> {
-    Ok(70)
+//! `kvit doctor`: `kvit check`, and whether what the configuration names is there and works.
+//!
+//! Every probe says what it found and, where that is not well, what to do next. It reads every secret, sends no mail,
+//! publishes and declares nothing, and leaves nothing behind in the stores.
+
+mod broker;
+mod machine;
+mod relay;
+mod stores;
+
+use runtime::{Clock, ConfigArgs, Findings, Loaded, exit};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::app::print;
+use crate::check::{Examined, examine};
+use crate::table::table;
+
+/// How a probe went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// As it should be.
+    Ok,
+    /// It works, and deserves a look.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+/// What a probe found.
+#[derive(Debug, Serialize)]
+struct Probe {
+    check: String,
+    state: State,
+    /// What was found; never a secret.
+    found: String,
+    /// What to do next, where there is something to do.
+    next: Option<String>,
+}
+
+impl Probe {
+    fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            check: check.into(),
+            state: State::Ok,
+            found: found.into(),
+            next: None,
+        }
+    }
+
+    fn warn(check: impl Into<String>, found: impl Into<String>, next: impl Into<String>) -> Self {
+        Self {
+            state: State::Warn,
+            next: Some(next.into()),
+            ..Self::ok(check, found)
+        }
+    }
+
+    fn fail(check: impl Into<String>, found: impl Into<String>, next: impl Into<String>) -> Self {
+        Self {
+            state: State::Fail,
+            ..Self::warn(check, found, next)
+        }
+    }
+}
+
+pub(crate) async fn run(config: &ConfigArgs, json: bool) -> anyhow::Result<u8> {
+    let clock = Clock::system();
+    let Examined { loaded, findings } = examine(config, clock.now());
+    let mut probes = configuration(loaded.as_ref(), &findings);
+    if let Some(loaded) = &loaded {
+        probes.extend(machine::secrets(loaded));
+        let (at_broker, at_relay, in_stores) = tokio::join!(
+            broker::probe(loaded),
+            relay::probe(loaded),
+            stores::probe(loaded, &clock)
+        );
+        probes.extend(at_broker);
+        probes.extend(at_relay);
+        probes.extend(in_stores);
+        probes.extend(machine::clock(loaded, &clock));
+    }
+    let ok = probes.iter().all(|probe| probe.state != State::Fail);
+    print(json, &json!({"ok": ok, "checks": probes}), || words(&probes))?;
+    Ok(if findings.has_errors() {
+        exit::CONFIG
+    } else if ok {
+        exit::OK
+    } else {
+        exit::UNAVAILABLE
+    })
+}
+
+fn configuration(loaded: Option<&Loaded>, findings: &Findings) -> Vec<Probe> {
+    let mut probes: Vec<Probe> = findings
+        .iter()
+        .map(|finding| {
+            if finding.is_error() {
+                let next = "mend it; nothing starts before that";
+                Probe::fail("configuration", finding.to_string(), next)
+            } else {
+                Probe::warn("configuration", finding.to_string(), "see whether it is meant so")
+            }
+        })
+        .collect();
+    if let Some(loaded) = loaded {
+        let config = &loaded.config;
+        let found = format!(
+            "{}: {} sites, {} departments, {} forms",
+            loaded.path.display(),
+            config.sites.len(),
+            config.departments.len(),
+            loaded.forms.len()
+        );
+        probes.insert(0, Probe::ok("configuration", found));
+    }
+    probes
+}
+
+fn words(probes: &[Probe]) -> String {
+    let rows: Vec<_> = probes
+        .iter()
+        .map(|probe| {
+            let state = match probe.state {
+                State::Ok => "ok",
+                State::Warn => "warn",
+                State::Fail => "FAIL",
+            };
+            [state.to_owned(), probe.check.clone(), probe.found.clone()]
+        })
+        .collect();
+    let mut text = table(["", "check", "found"], &rows, "nothing was checked");
+    let to_do: Vec<_> = probes
+        .iter()
+        .filter_map(|probe| {
+            let next = probe.next.as_ref()?;
+            Some(format!("  {}: {next}", probe.check))
+        })
+        .collect();
+    if !to_do.is_empty() {
+        text += "\n\nwhat to do next:\n";
+        text += &to_do.join("\n");
+    }
+    text
 }

@@ -16,14 +16,14 @@ pub(crate) async fn run(config: &ConfigArgs, command: DutyCommand, json: bool) -
             app.print(&duties, || words(&duties))?;
             Ok(exit::OK)
         }
-        DutyCommand::Retry { matching, dry_run } => decide(&app, matching, Decision::Retry, dry_run).await,
-        DutyCommand::Hold { matching, dry_run } => decide(&app, matching, Decision::Hold, dry_run).await,
-        DutyCommand::Release { matching, dry_run } => decide(&app, matching, Decision::Release, dry_run).await,
+        DutyCommand::Retry { matching, dry_run } => decide(&app, matching, Decision::Retry, None, dry_run).await,
+        DutyCommand::Hold { matching, dry_run } => decide(&app, matching, Decision::Hold, None, dry_run).await,
+        DutyCommand::Release { matching, dry_run } => decide(&app, matching, Decision::Release, None, dry_run).await,
         DutyCommand::Discard { matching, why, dry_run } => {
             if why.trim().is_empty() {
                 return Err(Exit::usage(anyhow::anyhow!("--why is empty: say why, for the record")).into());
             }
-            decide(&app, matching, Decision::Discard, dry_run).await
+            decide(&app, matching, Decision::Discard, Some(why), dry_run).await
         }
     }
 }
@@ -41,7 +41,13 @@ fn filter(matching: DutyMatch) -> DutyFilter {
     }
 }
 
-async fn decide(app: &App, matching: DutyMatch, decision: Decision, dry_run: bool) -> anyhow::Result<u8> {
+async fn decide(
+    app: &App,
+    matching: DutyMatch,
+    decision: Decision,
+    why: Option<String>,
+    dry_run: bool,
+) -> anyhow::Result<u8> {
     let filter = filter(matching);
     if filter == DutyFilter::default() {
         let message = "say which: an id, or --kind, --state, --reason, --form, --site, --submission, --since";
@@ -55,7 +61,7 @@ async fn decide(app: &App, matching: DutyMatch, decision: Decision, dry_run: boo
             .map_err(unavailable)?
     } else {
         app.ledger
-            .decide(filter, decision, app.clock.now())
+            .decide(filter, decision, why, app.clock.now())
             .await
             .map_err(unavailable)?
     };

@@ -12,6 +12,7 @@ mod args;
 mod check;
 mod doctor;
 mod duty;
+mod evidence;
 mod form;
 mod init;
 mod key;
@@ -86,5 +87,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Submission(args) => submission::run(&config, args, json).await,
         Command::Quarantine(args) => quarantine::run(&config, args, json).await,
         Command::Duty(args) => duty::run(&config, args, json).await,
+        Command::Evidence(args) => evidence::run(&config, args, json).await,
     }
 }

@@ -173,7 +173,8 @@ fn describe(row: &QuarantineRow) -> String {
         meaning(&row.reason),
     );
     if let Some(why) = &row.why {
-        text += &format!("\ndiscarded: {why}");
+        text.push_str("\ndiscarded: ");
+        text.push_str(why);
     }
     text
 }

@@ -14,7 +14,7 @@ use crate::app::{App, unavailable};
 /// A service that was not heard of for so long does not run.
 const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 

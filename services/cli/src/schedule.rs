@@ -1,9 +1,223 @@
-//! Placeholder.
-use runtime::ConfigArgs;
-pub(crate) async fn run(
-    _config: &ConfigArgs,
-    _command: crate::args::ScheduleCommand,
-    _json: bool,
-) -> anyhow::Result<u8> {
-    Ok(70)
+//! `kvit schedule`: what runs when, and how it went the last time.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use kvit_scheduler::cron::{Expression, schedules};
+use ledger::RunRow;
+use runtime::{Clock, Config, ConfigArgs, Exit, exit};
+use serde::Serialize;
+
+use crate::app::{App, print, unavailable};
+use crate::args::ScheduleCommand;
+use crate::table::{cell, table};
+
+/// More planned times than anybody reads, and few enough to compute at once.
+const MOST: usize = 10_000;
+
+/// A schedule with its last and next run.
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: &'static str,
+    cron: String,
+    words: String,
+    time_zone: String,
+    last: Option<Last>,
+    next: Option<Planned>,
+}
+
+#[derive(Debug, Serialize)]
+struct Last {
+    #[serde(flatten)]
+    run: RunRow,
+    seconds: Option<f64>,
+}
+
+/// A planned time.
+#[derive(Debug, Serialize)]
+struct Planned {
+    /// RFC 3339, with the offset that holds then.
+    local: String,
+    /// The same in UTC.
+    utc: Timestamp,
+}
+
+pub(crate) async fn run(config: &ConfigArgs, command: ScheduleCommand, json: bool) -> anyhow::Result<u8> {
+    match command {
+        ScheduleCommand::List => list(&App::open(config, json)?).await?,
+        ScheduleCommand::Next {
+            name_or_expression,
+            count,
+            from,
+        } => {
+            let (expression, zone) = expression(config, &name_or_expression)?;
+            let from = from.unwrap_or_else(|| Clock::system().now());
+            let planned = planned(&expression, &zone, from, count.min(MOST));
+            print(json, &planned, || {
+                let times: Vec<_> = planned.iter().map(|time| time.local.as_str()).collect();
+                if times.is_empty() {
+                    "never".to_owned()
+                } else {
+                    format!("{}\n{}", expression.describe(), times.join("\n"))
+                }
+            })?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+async fn list(app: &App) -> anyhow::Result<()> {
+    let config = &app.loaded.config;
+    let zone = &config.controller.time_zone;
+    let mut listed = Vec::new();
+    for schedule in schedules(config)? {
+        let runs = app
+            .ledger
+            .runs(schedule.name.to_owned(), 1)
+            .await
+            .map_err(unavailable)?;
+        listed.push(Listed {
+            name: schedule.name,
+            words: schedule.expression.describe(),
+            cron: schedule.text,
+            time_zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+            last: runs.into_iter().next().map(last),
+            next: planned(&schedule.expression, zone, app.clock.now(), 1).pop(),
+        });
+    }
+    app.print(&listed, || words(&listed))
+}
+
+fn last(run: RunRow) -> Last {
+    let lasted = run.ended_at.map(|ended| ended.duration_since(run.started_at));
+    Last {
+        seconds: lasted.map(|lasted| lasted.as_secs_f64()),
+        run,
+    }
+}
+
+fn words(listed: &[Listed]) -> String {
+    let rows: Vec<_> = listed
+        .iter()
+        .map(|schedule| {
+            let last = schedule.last.as_ref();
+            let took = last
+                .and_then(|last| last.seconds)
+                .map(|seconds| format!("{seconds:.1} s"));
+            let outcome = last.map(|last| last.run.outcome.as_deref().unwrap_or("began, and did not end"));
+            [
+                schedule.name.to_owned(),
+                schedule.cron.clone(),
+                schedule.words.clone(),
+                cell(schedule.next.as_ref().map(|next| &next.local)),
+                cell(last.map(|last| last.run.started_at)),
+                cell(took),
+                cell(outcome),
+            ]
+        })
+        .collect();
+    let zone = listed.first().map_or("UTC", |schedule| schedule.time_zone.as_str());
+    let rows = table(
+        ["name", "cron", "in words", "next", "last", "took", "outcome"],
+        &rows,
+        "nothing is scheduled",
+    );
+    format!("{rows}\n\ntimes of the schedules are in {zone}")
+}
+
+/// The schedule of this name, or these five fields; with the time zone that it is in.
+fn expression(config: &ConfigArgs, text: &str) -> anyhow::Result<(Expression, TimeZone)> {
+    let is_expression = text.split_whitespace().nth(1).is_some();
+    // An expression needs no more than a time zone: where there is no configuration, it is the one that holds unsaid.
+    if is_expression && config.config.is_none() && !config.path().exists() {
+        let zone = TimeZone::get("Europe/Copenhagen").map_err(Exit::io)?;
+        return Ok((read(text, &zone)?, zone));
+    }
+    let loaded = config.load().map_err(Exit::config)?;
+    let zone = loaded.config.controller.time_zone.clone();
+    let text = if is_expression {
+        text
+    } else {
+        named(&loaded.config, text)?
+    };
+    Ok((read(text, &zone)?, zone))
+}
+
+fn named<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a str> {
+    let given = &config.schedules;
+    match name {
+        "purge" => Ok(&given.purge),
+        "extract" => Ok(&given.extract),
+        "keys" => Ok(&given.keys),
+        "checkpoint" => Ok(&given.checkpoint),
+        _ => Err(Exit::usage(anyhow::anyhow!(
+            "no schedule is named {name:?}: give purge, extract, keys, checkpoint, or five cron fields in quotes"
+        ))
+        .into()),
+    }
+}
+
+fn read(text: &str, zone: &TimeZone) -> anyhow::Result<Expression> {
+    Ok(Expression::read(text, zone).map_err(Exit::usage)?)
+}
+
+fn planned(expression: &Expression, zone: &TimeZone, from: Timestamp, count: usize) -> Vec<Planned> {
+    let mut times = Vec::new();
+    let mut time = from;
+    while times.len() < count {
+        let Some(next) = expression.after(time).filter(|next| *next > time) else {
+            break;
+        };
+        times.push(Planned {
+            local: next.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            utc: next,
+        });
+        time = next;
+    }
+    times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(text: &str, from: &str, count: usize) -> Vec<String> {
+        let zone = TimeZone::get("Europe/Copenhagen").unwrap();
+        let expression = Expression::read(text, &zone).unwrap();
+        let planned = planned(&expression, &zone, from.parse().unwrap(), count);
+        planned.into_iter().map(|time| time.local).collect()
+    }
+
+    #[test]
+    fn a_planned_time_shows_the_offset_that_holds_then() {
+        assert_eq!(
+            local("0 6 * * *", "2026-10-24T00:00:00Z", 2),
+            ["2026-10-24T06:00:00+02:00", "2026-10-25T06:00:00+01:00"]
+        );
+    }
+
+    #[test]
+    fn a_date_that_never_comes_has_no_planned_time() {
+        assert_eq!(local("0 0 31 2 *", "2026-01-01T00:00:00Z", 3), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_run_that_did_not_end_says_so() {
+        let at = "2026-11-22T05:00:00Z".parse().unwrap();
+        let run = RunRow {
+            schedule: "keys".into(),
+            planned_at: at,
+            started_at: at,
+            ended_at: None,
+            outcome: None,
+        };
+        let listed = Listed {
+            name: "keys",
+            cron: "0 6 * * *".into(),
+            words: "At 06:00.".into(),
+            time_zone: "Europe/Copenhagen".into(),
+            last: Some(last(run)),
+            next: None,
+        };
+        assert!(words(&[listed]).contains("began, and did not end"));
+    }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::Properties;
-use domain::{FormId, Remark, SiteId, SubmissionId};
+use domain::quarantine::QuarantineReason;
+use domain::{Form, FormId, Remark, SiteId, SubmissionId};
 use kvit_intake::check::check;
 use kvit_intake::requests::{FIND_BY_UUID, SiteUuid};
 use kvit_intake::shapes::{self, Headers, Limits, SiteRules};
@@ -64,9 +65,9 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
             .context("reading standard input")?;
         return Ok(bytes);
     }
-    Ok(std::fs::read(file)
+    std::fs::read(file)
         .map_err(Exit::io)
-        .with_context(|| format!("reading {}", file.display()))?)
+        .with_context(|| format!("reading {}", file.display()))
 }
 
 /// What intake would do. Prints field paths of declared fields and counts, never a value.
@@ -86,10 +87,9 @@ fn try_message(app: &App, form: &FormId, site: Option<SiteId>, body: &[u8]) -> a
     let rules = rules.ok_or_else(|| Exit::data(anyhow::anyhow!("no site {site} is configured")))?;
     let declared =
         has(&site).ok_or_else(|| Exit::data(anyhow::anyhow!("site {site} has no form {form}: see kvit form list")))?;
-    let headers = Headers {
-        form: Some(form.to_string()),
-        ..Headers::default()
-    };
+    if rules.require_sealed {
+        return refused(app, QuarantineReason::NotSealed);
+    }
     let limits = Limits {
         max_bytes: config.intake.max_message_bytes,
     };
@@ -97,25 +97,23 @@ fn try_message(app: &App, form: &FormId, site: Option<SiteId>, body: &[u8]) -> a
         custom_data: &rules.custom_data,
     };
     let find = |id: &FormId| app.loaded.forms.get(&site, id).map(Arc::clone);
-    let checked = shapes::read(body, &headers, &limits, &custom, &find).and_then(|incoming| {
+    let read = |headers: &Headers| shapes::read(body, headers, &limits, &custom, &find);
+    // The body's own word first; the form that is asked about stands for x-kvit-form where the body names none.
+    let named = Headers {
+        form: Some(form.to_string()),
+        ..Headers::default()
+    };
+    let incoming = read(&Headers::default()).or_else(|_| read(&named));
+    let checked = incoming.and_then(|incoming| {
         if incoming.is_draft() {
             return Ok(None);
         }
-        check(
-            &incoming,
-            &declared,
-            declared.unknown_fields.unwrap_or(rules.unknown_fields),
-        )
-        .map(Some)
+        let declared = find(&incoming.form).unwrap_or_else(|| Arc::clone(&declared));
+        let unknown = declared.unknown_fields.unwrap_or(rules.unknown_fields);
+        check(&incoming, &declared, unknown).map(Some)
     });
     match checked {
-        Err(refusal) => {
-            let reason = refusal.reason.as_str();
-            app.print(&json!({"outcome": "quarantined", "reason": reason}), || {
-                format!("would be quarantined: {reason}")
-            })?;
-            Ok(exit::DATA)
-        }
+        Err(refusal) => refused(app, refusal.reason),
         Ok(None) => {
             app.print(&json!({"outcome": "draft"}), || {
                 "would be ignored and counted: a draft".to_owned()
@@ -123,7 +121,7 @@ fn try_message(app: &App, form: &FormId, site: Option<SiteId>, body: &[u8]) -> a
             Ok(exit::OK)
         }
         Ok(Some(checked)) => {
-            let remarks: Vec<_> = checked.remarks.iter().map(remark).collect();
+            let remarks: Vec<_> = checked.remarks.iter().map(|found| remark(found, &declared)).collect();
             let files = checked.answers.files().len();
             let value = json!({
                 "outcome": "accepted",
@@ -140,17 +138,37 @@ fn try_message(app: &App, form: &FormId, site: Option<SiteId>, body: &[u8]) -> a
     }
 }
 
-/// A remark without what the sender chose: the path of an undeclared field holds the sender's own words.
-fn remark(remark: &Remark) -> serde_json::Value {
+/// Says why, and that the data is refused.
+fn refused(app: &App, reason: QuarantineReason) -> anyhow::Result<u8> {
+    app.print(&json!({"outcome": "quarantined", "reason": reason.as_str()}), || {
+        format!("would be quarantined: {reason}")
+    })?;
+    Ok(exit::DATA)
+}
+
+/// A remark without what the sender chose: only the path of a field that the form declares is shown.
+fn remark(remark: &Remark, form: &Form) -> serde_json::Value {
     let (kind, field) = match remark {
-        Remark::CprInText { field } => ("cpr_in_text", Some(field)),
-        Remark::WrongType { field } => ("wrong_type", Some(field)),
-        Remark::Missing { field } => ("missing", Some(field)),
-        Remark::FileMissing { field } => ("file_missing", Some(field)),
-        Remark::TokenMasked { field } => ("token_masked", Some(field)),
-        Remark::Undeclared { .. } => ("undeclared", None),
+        Remark::CprInText { field } => ("cpr_in_text", field),
+        Remark::WrongType { field } => ("wrong_type", field),
+        Remark::Missing { field } => ("missing", field),
+        Remark::FileMissing { field } => ("file_missing", field),
+        Remark::TokenMasked { field } => ("token_masked", field),
+        Remark::Undeclared { field } => ("undeclared", field),
     };
-    json!({"remark": kind, "field": field})
+    json!({"remark": kind, "field": is_declared(form, field).then_some(field)})
+}
+
+fn is_declared(form: &Form, path: &str) -> bool {
+    let mut fields = &form.fields;
+    for key in path.split('.') {
+        if key.parse::<u32>().is_ok() {
+            continue; // the place of one of several values
+        }
+        let Some(field) = fields.get(key) else { return false };
+        fields = &field.fields;
+    }
+    true
 }
 
 fn accepted(value: &serde_json::Value) -> String {
@@ -163,7 +181,8 @@ fn accepted(value: &serde_json::Value) -> String {
             .as_str()
             .map(|field| format!(" in {field}"))
             .unwrap_or_default();
-        text += &format!("\nremark: {}{field}", remark["remark"].as_str().unwrap_or_default());
+        let line = ["\nremark: ", remark["remark"].as_str().unwrap_or_default(), &field];
+        text.extend(line);
     }
     text
 }
@@ -197,7 +216,7 @@ async fn send(app: &App, site: &SiteId, form: Option<FormId>, body: &[u8]) -> an
 }
 
 /// By Kvit's id, the reference, or `SITE/UUID`; the last needs the index key, which intake has.
-async fn show(app: &App, id: &str) -> anyhow::Result<Option<SubmissionView>> {
+pub(crate) async fn show(app: &App, id: &str) -> anyhow::Result<Option<SubmissionView>> {
     let now = app.clock.now();
     if let Ok(id) = id.parse::<SubmissionId>() {
         return Ok(app.ledger.show(id, now).await.map_err(unavailable)?);
@@ -289,8 +308,10 @@ pub(crate) fn timeline(view: &SubmissionView) -> String {
         "no duty",
     );
     text += "\n\n";
-    for leaf in &view.evidence {
-        text += &format!("{}  {}\n", leaf.at, leaf.event);
-    }
+    let leaves = view
+        .evidence
+        .iter()
+        .map(|leaf| format!("{}  {}\n", leaf.at, leaf.event));
+    text.extend(leaves);
     text + &format!("the site's own copy: {}", view.site_copy)
 }

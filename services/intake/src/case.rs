@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use domain::form::{JournalWhen, JournalWord, Notify};
 use domain::lineage::Order;
+use domain::submission::Kept;
 use domain::{
     DutyId, DutyKind, DutyState, EmailAddress, Form, Kind, Language, Reason, Reference, Submission, SubmissionId, Value,
 };
 use jiff::Timestamp;
-use ledger::{EventDates, Lineage, NewDuty, NewSubmission, Payload};
+use ledger::{Arrival, EventSaid, Lineage, NewDuty, NewSubmission, Payload, ReceiptAddress};
 use letter::Parcel;
 use vault::{DataKey, Index, Purpose};
 
@@ -26,21 +27,20 @@ pub(crate) struct Case<'a> {
     pub(crate) incoming: Incoming,
     pub(crate) checked: Checked,
     pub(crate) form: Arc<Form>,
+    pub(crate) arrival: Arrival,
     pub(crate) index: Arc<Index>,
     pub(crate) identity: Identity,
-    pub(crate) event: Option<EventDates>,
+    pub(crate) event: Option<EventSaid>,
     pub(crate) late: bool,
-    pub(crate) test: bool,
     pub(crate) now: Timestamp,
-    pub(crate) was: Option<SubmissionId>,
 }
 
 /// What becomes of the receipt.
 pub(crate) enum ReceiptPlan {
     /// The form sends none, or the first version's is enough.
     None,
-    /// To this address, whose keyed digest counts it.
-    Send(EmailAddress, Vec<u8>),
+    /// To this address, counted against its limit.
+    Send(EmailAddress, ReceiptAddress),
     /// Never.
     Cancel(Reason),
 }
@@ -97,6 +97,12 @@ impl Case<'_> {
         self.message.received_at + after.unwrap_or(domain::form::DEFAULT_ALARM_AFTER)
     }
 
+    /// Whether the content of its files came with it, of every one that it names.
+    pub(crate) fn brings_files(&self) -> bool {
+        let files = self.checked.answers.files();
+        self.checked.missing_content.is_empty() && files.iter().any(|file| file.content.is_some())
+    }
+
     pub(crate) fn withdrawn(&self) -> bool {
         self.incoming.event == Some(Event::Withdrawn)
     }
@@ -116,7 +122,7 @@ impl Case<'_> {
             changed: self.identity.changed_since(&self.index, lineage.fields.as_ref()),
             withdrawn: self.withdrawn(),
             late: self.late,
-            test: self.test,
+            test: self.arrival.test,
             id,
         }
     }
@@ -151,7 +157,7 @@ impl Case<'_> {
 
     /// Whether and how the journal gets a copy of its own.
     pub(crate) fn journal(&self) -> Option<(DutyState, Option<Reason>)> {
-        if self.test || self.late {
+        if self.arrival.test || self.late {
             return None;
         }
         match &self.form.journal.as_ref()?.when {
@@ -201,17 +207,22 @@ impl Case<'_> {
         )
     }
 
-    pub(crate) fn other_duties(&self, sealer: &Sealer<'_>, duties: &mut Vec<NewDuty>) -> Result<(), Trouble> {
+    pub(crate) fn other_duties(
+        &self,
+        sealer: &Sealer<'_>,
+        kept: &Kept,
+        duties: &mut Vec<NewDuty>,
+    ) -> Result<(), Trouble> {
         if !self.checked.missing_content.is_empty() && !self.late {
             duties.push(self.duty(DutyKind::Files, "files", DutyState::Held, Some(Reason::FilesMissing)));
         }
         if self.is_registration() {
             let duty = self.duty(DutyKind::Extract, "extract", DutyState::Held, None);
-            duties.push(sealer.with(duty, Purpose::Registration, &self.message.encode(None))?);
+            duties.push(sealer.with(duty, Purpose::Registration, &kept.encode())?);
         }
         if let Some((state, reason)) = self.journal() {
             let duty = self.duty(DutyKind::Journal, "journal", state, reason);
-            duties.push(sealer.with(duty, Purpose::Journal, &self.message.encode(None))?);
+            duties.push(sealer.with(duty, Purpose::Journal, &kept.encode())?);
         }
         Ok(())
     }
@@ -223,25 +234,20 @@ impl Case<'_> {
         lineage: &Lineage,
         latest: bool,
         keys: &[DataKey],
-        receipt: &ReceiptPlan,
+        receipt: ReceiptPlan,
     ) -> NewSubmission {
-        let envelope = &self.incoming.envelope;
-        let uuid = self.headers.uuid.clone().or_else(|| envelope.uuid.clone());
         NewSubmission {
             id: submission.id,
             reference: submission.reference.clone(),
-            site: submission.site.clone(),
-            form: submission.form.clone(),
+            arrival: self.arrival.clone(),
             kind: self.form.kind,
             department: self.form.department.clone(),
             version: submission.version,
             latest,
             // What is not kept for its event goes as a message does.
             late: self.late || (self.form.kind == Kind::Registration && self.withdrawn()),
-            test: self.test,
             received_at: submission.received_at,
             alarm_at: self.alarm_at(),
-            site_ids: [uuid, envelope.sid.clone(), envelope.serial.clone()],
             identity: Some(self.identity.current.bytes.clone()),
             identities: self.identity.sought.clone(),
             answers: self.identity.answers.bytes.clone(),
@@ -252,14 +258,12 @@ impl Case<'_> {
             lock: self.identity.lock,
             event: self.event.clone(),
             duties,
-            brings_files: self.checked.missing_content.is_empty(),
+            brings_files: self.brings_files(),
             mac: keys.first().map(|key| key.mac(&self.message.body)).unwrap_or_default(),
-            receipt_address: match receipt {
-                ReceiptPlan::Send(_, digest) => Some(digest.clone()),
-                _ => None,
+            receipt: match receipt {
+                ReceiptPlan::Send(_, limit) => Some(limit),
+                ReceiptPlan::None | ReceiptPlan::Cancel(_) => None,
             },
-            sequence: self.headers.sequence,
-            was_quarantined: self.was,
         }
     }
 }

@@ -3,24 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{DepartmentId, DutyId, DutyKind, DutyState, Language, Reason, Submission, SubmissionId};
-use ledger::{Claim, NewDuty, Payload};
+use domain::submission::Kept;
+use domain::{DepartmentId, DutyId, DutyKind, DutyState, Reason};
+use ledger::{NewDuty, Payload};
 use runtime::Check;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use vault::Purpose;
 use worker::DepartmentState;
 
-use crate::check::check;
 use crate::compose::{Department, Job};
-use crate::message::Message;
-use crate::take::{Intake, Trouble, is_test};
+use crate::take::{Intake, Trouble};
 
 /// How often certificates are looked at: a changed file or an added certificate is noticed within this.
 const LOOK: Duration = Duration::from_secs(3);
-/// How many waiting mails are looked at in one round.
-const ROUND: u32 = 200;
-
 /// Looks at the certificates until `ended`, says which departments cannot be written to, and composes what waited.
 pub(crate) async fn watch(intake: Arc<Intake>, check: Check, ended: CancellationToken) {
     let mut ticks = interval(LOOK);
@@ -70,66 +66,71 @@ impl Intake {
         }
     }
 
-    /// Composes what waited. What was too large is looked at once, at the start: only another configuration changes it.
+    /// Composes what waited, department by department: one that cannot be composed delays no other. What was too large is
+    /// looked at once, at the start: only another configuration changes it.
     async fn compose_waiting(&self, first: bool) -> Result<(), Trouble> {
         let now = self.clock.now();
-        for claim in self.ledger.waiting_for_certificate(ROUND).await? {
-            let Some(department) = claim.department.clone() else {
-                continue;
-            };
-            let usable = matches!(self.certificates.of(&department, now), DepartmentState::Usable(_));
-            let waits = match claim.reason {
+        for (duty, department, reason) in self.ledger.waiting_for_intake().await? {
+            let waits = match reason {
                 Some(Reason::Operator) => true,
                 Some(Reason::TooLarge) => !first,
                 _ => false,
             };
-            if usable && !waits {
-                self.compose_held(&claim, department).await?;
+            if waits || !matches!(self.certificates.of(&department, now), DepartmentState::Usable(_)) {
+                continue;
+            }
+            if let Err(trouble) = self.compose_held(duty, department).await {
+                tracing::warn!(duty.id = %duty, error = %trouble, "a mail that waits for a certificate could not be composed; trying again");
             }
         }
         Ok(())
     }
 
     /// Composes a held mail from the answers that were sealed for intake.
-    async fn compose_held(&self, claim: &Claim, department: DepartmentId) -> Result<(), Trouble> {
+    async fn compose_held(&self, duty: DutyId, department: DepartmentId) -> Result<(), Trouble> {
         let now = self.clock.now();
+        let Some(claim) = self.ledger.held(duty).await? else {
+            return Ok(()); // another replica was faster
+        };
         let (Some(id), Some(payload)) = (claim.submission, claim.payload.as_ref()) else {
-            return Ok(());
+            return Err(Trouble::internal(
+                "a held mail has nothing that it could be composed from",
+            ));
         };
-        let Some(key) = self.vault.key(payload.owner, Purpose::Intake).await? else {
-            return Ok(());
-        };
-        let opened = key.open(claim.id.0.as_bytes(), &payload.sealed)?;
-        let Some(job) = self.job_of(&opened, claim, id, department.clone()).await? else {
-            return Ok(());
-        };
+        let key = self.vault.key(payload.owner, Purpose::Intake).await?;
+        let key = key.ok_or(Trouble::internal("the key of a held mail is gone"))?;
+        let kept = Kept::decode(&key.open(duty.0.as_bytes(), &payload.sealed)?);
+        let kept = kept.ok_or(Trouble::internal("a held mail cannot be read"))?;
+        let job = self.job(kept, department.clone())?;
         let index = self.vault.index(now).await?;
-        let composed = self.compose(job, index, now).await?;
-        let Some(Department::Mails(parcels)) = composed.department else {
-            return Ok(());
+        let parcels = match self.compose(job, index, now).await?.department {
+            Some(Department::Mails(parcels)) => parcels,
+            Some(Department::Held(reason)) => return Ok(self.ledger.held_because(duty, reason).await?),
+            None => return Err(Trouble::internal("a held mail was not composed")),
         };
-        let Some(mail_key) = self.vault.key(id.0, Purpose::Mail).await? else {
-            return Ok(());
-        };
-        let mut duties = Vec::new();
-        for parcel in parcels {
-            let duty = DutyId::new();
-            duties.push(NewDuty {
-                id: duty,
-                kind: DutyKind::DepartmentMail,
-                role: parcel.role.clone(),
-                department: Some(department.clone()),
-                state: DutyState::Ready,
-                reason: None,
-                payload: Some(Payload {
-                    owner: id.0,
-                    purpose: Purpose::Mail.as_str().to_owned(),
-                    sealed: mail_key.seal(duty.0.as_bytes(), &parcel.encode())?,
-                }),
-            });
-        }
+        let mail_key = self.vault.key(id.0, Purpose::Mail).await?;
+        let mail_key = mail_key.ok_or(Trouble::internal("a submission has no mail key"))?;
+        let duties = parcels
+            .iter()
+            .map(|parcel| {
+                let id = DutyId::new();
+                Ok(NewDuty {
+                    id,
+                    kind: DutyKind::DepartmentMail,
+                    role: parcel.role.clone(),
+                    department: Some(department.clone()),
+                    state: DutyState::Ready,
+                    reason: None,
+                    payload: Some(Payload {
+                        owner: payload.owner,
+                        purpose: Purpose::Mail.as_str().to_owned(),
+                        sealed: mail_key.seal(id.0.as_bytes(), &parcel.encode())?,
+                    }),
+                })
+            })
+            .collect::<Result<Vec<_>, Trouble>>()?;
         let ids: Vec<DutyId> = duties.iter().map(|duty| duty.id).collect();
-        if self.ledger.composed(claim.id, id, duties, now).await? {
+        if self.ledger.composed(duty, id, duties, now).await? {
             self.vault.destroy_one(id.0, Purpose::Intake).await?;
             tracing::info!(submission.id = %id, "composed: its department has a usable certificate now");
             self.link.wake(broker::MAIL_DUTIES, &ids).await;
@@ -137,63 +138,23 @@ impl Intake {
         Ok(())
     }
 
-    async fn job_of(
-        &self,
-        opened: &[u8],
-        claim: &Claim,
-        id: SubmissionId,
-        department: DepartmentId,
-    ) -> Result<Option<Job>, Trouble> {
-        let (Some((message, Some(decided))), Some(reference)) = (Message::decode(opened), &claim.reference) else {
-            return Ok(None);
-        };
-        let Ok(incoming) = self.reopen(&message).await? else {
-            return Ok(None);
-        };
-        let (Some(form), Some(site)) = (
-            self.loaded.forms.get(&message.site, &incoming.form),
-            self.loaded.config.sites.get(&message.site),
-        ) else {
-            return Ok(None);
-        };
-        // It was taken once; a form that has become stricter does not untake it.
-        let lenient = domain::Form {
-            strict: false,
-            ..(**form).clone()
-        };
-        let Ok(checked) = check(&incoming, &lenient, domain::form::UnknownFields::Deliver) else {
-            return Ok(None);
-        };
-        let Ok(reference) = reference.parse() else {
-            return Ok(None);
-        };
-        let langcode = incoming.envelope.langcode.as_deref();
-        let test = is_test(site, &message.headers());
-        let submission = Submission {
-            id,
-            reference,
-            site: message.site.clone(),
-            form: form.id.clone(),
-            version: decided.version,
-            received_at: message.received_at,
-            language: langcode
-                .and_then(Language::from_langcode)
-                .unwrap_or(self.loaded.config.controller.language),
-            answers: checked.answers,
-            remarks: checked.remarks,
-            changed: decided.changed,
-            withdrawn: decided.withdrawn,
-            late: false,
-            test,
-        };
-        Ok(Some(Job {
-            submission,
+    fn job(&self, kept: Kept, department: DepartmentId) -> Result<Job, Trouble> {
+        let submission = kept.submission;
+        let form = self.loaded.forms.get(&submission.site, &submission.form);
+        let form = form.ok_or(Trouble::internal("the form of a held mail is not configured any more"))?;
+        let site = self.loaded.config.sites.get(&submission.site);
+        let test_mail = site.and_then(|site| site.test_mail.clone());
+        if submission.test && test_mail.is_none() {
+            return Err(Trouble::internal("a test's mail has no address to go to any more"));
+        }
+        Ok(Job {
             form: Arc::clone(form),
             department,
-            references: decided.references,
-            test_mail: test.then(|| site.test_mail.clone()).flatten(),
+            references: kept.references,
+            test_mail: if submission.test { test_mail } else { None },
             receipt: None,
             mails_department: true,
-        }))
+            submission,
+        })
     }
 }

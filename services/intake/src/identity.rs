@@ -6,7 +6,7 @@ use vault::{Digest, Index};
 use crate::check::Checked;
 use crate::digest;
 use crate::message::Message;
-use crate::shapes::{Headers, Incoming};
+use crate::shapes::{Headers, Incoming, normalised};
 
 /// How many bytes of a digest a field keeps of its name, and as many of its value.
 const PART: usize = 16;
@@ -38,8 +38,7 @@ impl Identity {
     ) -> Self {
         let site = message.site.as_str().as_bytes();
         let answers = digest::canonical(form, &checked.answers);
-        let uuid = headers.uuid.as_ref().or(incoming.envelope.uuid.as_ref());
-        let (label, what, looks) = match (uuid, &headers.message_id) {
+        let (label, what, looks) = match (&incoming.envelope.uuid, &headers.message_id) {
             (Some(uuid), _) => ("identity uuid", uuid.as_bytes(), true),
             (None, Some(id)) => ("identity message", id.as_bytes(), true),
             (None, None) => ("identity answers", answers.as_slice(), message.redelivered),
@@ -100,13 +99,14 @@ impl Identity {
     }
 }
 
-/// The digests that a site's uuid is found by.
+/// The digests that a site's uuid is found by, however it is written.
 pub(crate) fn of_uuid(index: &Index, site: &SiteId, uuid: &str) -> Vec<Vec<u8>> {
+    let uuid = normalised(uuid.to_owned());
     let digests = index.digests("identity uuid", &[site.as_str().as_bytes(), uuid.as_bytes()]);
     digests.into_iter().map(|digest| digest.bytes).collect()
 }
 
-fn lock(index: &Index, label: &str, parts: &[&[u8]]) -> i64 {
+pub(crate) fn lock(index: &Index, label: &str, parts: &[&[u8]]) -> i64 {
     let name = index.name(label, parts);
     i64::from_be_bytes(name[..8].try_into().expect("a digest has eight bytes"))
 }

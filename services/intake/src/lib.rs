@@ -12,11 +12,14 @@ pub mod digest;
 pub mod json;
 pub mod shapes;
 
+mod aside;
 mod case;
 mod compose;
 mod event;
 mod held;
 mod identity;
+mod key_test;
+mod known;
 mod message;
 mod record;
 pub mod requests;
@@ -54,17 +57,19 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
             worker: intake.worker,
             service: "intake",
             check: context.health.check("store"),
-            lease: None,
+            leases: None,
             clock: context.clock.clone(),
         }
         .keep(idle.clone()),
     );
-    background.spawn(held::watch(
-        Arc::clone(&intake),
-        context.health.check("keys"),
-        idle.clone(),
-    ));
-    background.spawn(requests::serve(Arc::clone(&intake), idle.clone()));
+    let (keys, watched, ended) = (context.health.check("keys"), Arc::clone(&intake), idle.clone());
+    background.spawn(worker::forever("certificates", idle.clone(), move || {
+        held::watch(Arc::clone(&watched), keys.clone(), ended.clone())
+    }));
+    let (served, ended) = (Arc::clone(&intake), idle.clone());
+    background.spawn(worker::forever("requests", idle.clone(), move || {
+        requests::serve(Arc::clone(&served), ended.clone())
+    }));
 
     link.declare_duties();
     let sites: Vec<_> = config.sites.keys().collect();

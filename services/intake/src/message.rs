@@ -1,4 +1,4 @@
-//! A message as it came, and as it is kept sealed while it waits.
+//! A message as it came, and as it is kept sealed in quarantine.
 
 use std::collections::BTreeMap;
 
@@ -34,18 +34,6 @@ struct Head {
     timestamp: Option<i64>,
     headers: BTreeMap<String, String>,
     received_at: Timestamp,
-    /// What was decided when the message was judged, where it waits for nothing but a certificate.
-    decided: Option<Decided>,
-}
-
-/// What a version was when it was judged: composing it later must say the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Decided {
-    pub(crate) version: u32,
-    pub(crate) changed: Vec<String>,
-    pub(crate) withdrawn: bool,
-    /// The `Message-ID` of the first version's mail.
-    pub(crate) references: Vec<String>,
 }
 
 impl Message {
@@ -99,7 +87,7 @@ impl Message {
     }
 
     /// The message as bytes, to be sealed.
-    pub(crate) fn encode(&self, decided: Option<Decided>) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let head = Head {
             site: self.site.clone(),
             content_type: self.properties.content_type.clone(),
@@ -108,18 +96,17 @@ impl Message {
             timestamp: self.properties.timestamp,
             headers: self.properties.headers.clone(),
             received_at: self.received_at,
-            decided,
         };
         let head = serde_json::to_vec(&head).expect("a head is plain JSON");
         [MAGIC, &head, b"\n", &self.body].concat()
     }
 
     /// Reads what [`Message::encode`] wrote.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Option<Decided>)> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(MAGIC)?;
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         let head: Head = serde_json::from_slice(&rest[..end]).ok()?;
-        let message = Self {
+        Some(Self {
             site: head.site,
             body: rest[end + 1..].to_vec(),
             properties: Properties {
@@ -132,8 +119,7 @@ impl Message {
             received_at: head.received_at,
             redelivered: false,
             dead: false,
-        };
-        Some((message, head.decided))
+        })
     }
 }
 
@@ -155,17 +141,8 @@ mod tests {
             redelivered: true,
             dead: false,
         };
-        let decided = Decided {
-            version: 2,
-            changed: vec!["navn".to_owned()],
-            withdrawn: false,
-            references: vec!["a@b".to_owned()],
-        };
-        let (read, kept) = Message::decode(&message.encode(Some(decided.clone()))).expect("a message");
-        assert_eq!(
-            (read.body, read.site, kept),
-            (message.body, message.site, Some(decided))
-        );
+        let read = Message::decode(&message.encode()).expect("a message");
+        assert_eq!((read.body, read.site), (message.body, message.site));
         assert_eq!(read.properties.headers, message.properties.headers);
         assert!(Message::decode(b"{}").is_none());
     }

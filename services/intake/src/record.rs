@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use domain::lineage::{Verdict, judge};
-use domain::{DutyId, DutyKind, DutyState, EmailAddress, Form, Kind, Reason, SubmissionId};
+use domain::submission::Kept;
+use domain::{DutyKind, DutyState, Form, Kind, Reason, Submission, SubmissionId};
 use jiff::SignedDuration;
-use ledger::{Counter, EventDates, Lineage, NewDuty, Recorded};
+use ledger::{Arrival, Counter, EventSaid, Lineage, NewDuty, ReceiptAddress, Recorded};
 use letter::Notice;
 use vault::Purpose;
 
@@ -13,9 +14,9 @@ use crate::case::{Case, ReceiptPlan, Sealer, wakes};
 use crate::check::{Checked, receipt_address};
 use crate::compose::{Composed, Department, Job, message_id};
 use crate::event;
-use crate::identity::Identity;
-use crate::message::{Decided, Message};
-use crate::shapes::{Event, Headers, Incoming};
+use crate::identity::{Identity, lock};
+use crate::message::Message;
+use crate::shapes::{Headers, Incoming};
 use crate::take::{Fate, Intake, Trouble};
 
 /// How often a message is judged again because another replica was faster.
@@ -33,35 +34,30 @@ impl Intake {
         incoming: Incoming,
         checked: Checked,
         form: Arc<Form>,
-        (scope, was): ((String, String, bool), Option<SubmissionId>),
+        arrival: Arrival,
     ) -> Result<Fate, Trouble> {
         let now = self.clock.now();
         let index = self.vault.index(now).await?;
         let identity = Identity::of(&index, message, &headers, &incoming, &checked, &form);
         let (event, late) = self.event(message, &headers, &incoming, &form).await?;
-        let test = scope.2;
         let case = Case {
             message,
             headers,
             incoming,
             checked,
             form,
+            arrival,
             index,
             identity,
             event,
             late,
-            test,
             now,
-            was,
         };
         for _ in 0..ROUNDS {
             let sought = (case.identity.sought.clone(), case.identity.answers_sought.clone());
             let lineage = self.ledger.lineage(sought.0, sought.1).await?;
-            if case.incoming.event == Some(Event::Withdrawn) && !lineage.known.is_empty() {
-                return self.withdraw(&case, &lineage, scope).await;
-            }
             let (version, latest) = match judge(&lineage.known, case.order()) {
-                Verdict::Duplicate => return self.counted(scope, Counter::Duplicates, lineage.latest, was).await,
+                Verdict::Duplicate => return self.counted(case.arrival, Counter::Duplicates, lineage.latest).await,
                 Verdict::First => (1, true),
                 Verdict::Version { number, latest } => (number, latest),
             };
@@ -81,16 +77,16 @@ impl Intake {
         headers: &Headers,
         incoming: &Incoming,
         form: &Form,
-    ) -> Result<(Option<EventDates>, bool), Trouble> {
+    ) -> Result<(Option<EventSaid>, bool), Trouble> {
         if form.kind != Kind::Registration {
             return Ok((None, false));
         }
         let zone = &self.loaded.config.controller.time_zone;
-        let dates = event::dates(message.site.as_str(), form, headers, incoming, zone);
-        let recorded = self.ledger.event_dates(dates.id.clone()).await?;
-        let deadline = event::deadline(recorded.as_ref(), &dates);
+        let said = event::said(message.site.as_str(), form, headers, incoming, zone);
+        let recorded = self.ledger.event_dates(said.id.clone()).await?;
         let sent = event::sent_at(headers, incoming, message.received_at);
-        Ok((Some(dates), deadline.is_some_and(|deadline| sent > deadline)))
+        let late = event::is_late(recorded, &said, sent);
+        Ok((Some(said), late))
     }
 
     /// Composes, seals and records one version. `None` where another replica was faster.
@@ -109,7 +105,7 @@ impl Intake {
             form: Arc::clone(&case.form),
             department: case.form.department.clone(),
             references: references.clone(),
-            test_mail: self.test_mail(case),
+            test_mail: self.test_mail_of(&case.arrival),
             receipt: match &receipt {
                 ReceiptPlan::Send(address, _) => Some((address.clone(), case.receipt_key())),
                 _ => None,
@@ -121,23 +117,17 @@ impl Intake {
         let composed = self.compose(job, Arc::clone(&case.index), case.now).await?;
         let purposes = case.purposes(&composed);
         let keys = self.vault.create(id.0, &purposes, case.now).await?;
-        let decided = Decided {
-            version,
-            changed: submission.changed.clone(),
-            withdrawn: submission.withdrawn,
-            references,
-        };
         let sealer = Sealer {
             id,
             purposes: &purposes,
             keys: &keys,
         };
-        let duties = self.duties(case, composed, &receipt, &sealer, &decided).await?;
+        let kept = Kept { submission, references };
+        let duties = self.duties(case, composed, &receipt, &sealer, &kept).await?;
         let wakes = wakes(&duties);
-        let new = case.new_submission(&submission, duties, lineage, latest, &keys, &receipt);
-        if self.ledger.record(new).await? == Recorded::Overtaken {
-            self.vault.destroy(vec![id.0]).await?;
-            self.vault.destroy_one(id.0, Purpose::Journal).await?;
+        let new = case.new_submission(&kept.submission, duties, lineage, latest, &keys, receipt);
+        if self.ledger.record(new, case.checked.drift, case.now).await? == Recorded::Overtaken {
+            self.vault.destroy_all(vec![id.0]).await?;
             return Ok(None);
         }
         tracing::info!(submission.id = %id, site = %case.message.site, form = %case.form.id, version, "accepted");
@@ -155,25 +145,19 @@ impl Intake {
         };
         let lower = address.expose().to_lowercase();
         let parts: [&[u8]; 1] = [lower.as_bytes()];
-        let digests = case
-            .index
-            .digests("receipt address", &parts)
-            .into_iter()
-            .map(|digest| digest.bytes)
-            .collect();
-        let sent = self.ledger.receipts_since(digests, case.now - RATE_WINDOW).await?;
-        if sent >= RATE {
+        let digests = case.index.digests("receipt address", &parts);
+        let limit = ReceiptAddress {
+            digest: case.index.digest("receipt address", &parts).bytes,
+            digests: digests.into_iter().map(|digest| digest.bytes).collect(),
+            lock: lock(&case.index, "receipt address", &parts),
+            since: case.now - RATE_WINDOW,
+            most: RATE,
+        };
+        let sent = self.ledger.receipts_since(limit.digests.clone(), limit.since).await?;
+        if sent >= limit.most {
             return Ok(ReceiptPlan::Cancel(Reason::RateLimited));
         }
-        Ok(ReceiptPlan::Send(
-            address,
-            case.index.digest("receipt address", &parts).bytes,
-        ))
-    }
-
-    fn test_mail(&self, case: &Case<'_>) -> Option<EmailAddress> {
-        let site = self.loaded.config.sites.get(&case.message.site)?;
-        case.test.then(|| site.test_mail.clone()).flatten()
+        Ok(ReceiptPlan::Send(address, limit))
     }
 
     /// The `Message-ID` of the first version's mail, which later ones refer to.
@@ -192,7 +176,7 @@ impl Intake {
         composed: Composed,
         receipt: &ReceiptPlan,
         sealer: &Sealer<'_>,
-        decided: &Decided,
+        kept: &Kept,
     ) -> Result<Vec<NewDuty>, Trouble> {
         let mut duties = Vec::new();
         match composed.department {
@@ -203,8 +187,7 @@ impl Intake {
             }
             Some(Department::Held(reason)) => {
                 let duty = case.duty(DutyKind::DepartmentMail, "department", DutyState::Held, Some(reason));
-                let waits = case.message.encode(Some(decided.clone()));
-                duties.push(sealer.with(duty, Purpose::Intake, &waits)?);
+                duties.push(sealer.with(duty, Purpose::Intake, &kept.encode())?);
             }
             None => {}
         }
@@ -212,60 +195,30 @@ impl Intake {
             (ReceiptPlan::Cancel(reason), _) => {
                 duties.push(case.duty(DutyKind::Receipt, "receipt", DutyState::Cancelled, Some(*reason)));
                 if *reason == Reason::Undeliverable && !case.late {
-                    duties.push(self.notice_undeliverable(case, sealer.id).await?);
+                    duties.push(self.notice_undeliverable(case, &kept.submission).await?);
                 }
             }
             (_, Some(parcel)) => duties.push(case.mail(DutyKind::Receipt, &parcel, sealer)?),
             _ => {}
         }
-        case.other_duties(sealer, &mut duties)?;
+        case.other_duties(sealer, kept, &mut duties)?;
         Ok(duties)
     }
 
-    async fn notice_undeliverable(&self, case: &Case<'_>, id: SubmissionId) -> Result<NewDuty, Trouble> {
-        let reference = case.reference(id);
-        let notice = Notice::ReceiptUndeliverable { reference };
-        let references = [message_id(&case.index, id, "department", &self.message_domain)];
-        let test = self.test_mail(case);
+    async fn notice_undeliverable(&self, case: &Case<'_>, submission: &Submission) -> Result<NewDuty, Trouble> {
+        let notice = Notice::ReceiptUndeliverable {
+            reference: submission.reference.clone(),
+        };
+        let references = [message_id(
+            &case.index,
+            submission.id,
+            "department",
+            &self.message_domain,
+        )];
+        let test = self.test_mail_of(&case.arrival);
         self.notices
             .duty(&case.form.department, &notice, &references, test.as_ref(), case.now)
             .await
             .map_err(Trouble::Internal)
-    }
-
-    /// A known submission is withdrawn: the department is told without content.
-    async fn withdraw(
-        &self,
-        case: &Case<'_>,
-        lineage: &Lineage,
-        scope: (String, String, bool),
-    ) -> Result<Fate, Trouble> {
-        if case.was.is_some() {
-            return self.counted(scope, Counter::Duplicates, lineage.latest, case.was).await;
-        }
-        let notice = match (&lineage.reference, case.late) {
-            (Some(reference), false) => {
-                let notice = Notice::Withdrawn {
-                    reference: reference.clone(),
-                };
-                let references = self.references(case, lineage);
-                let test = self.test_mail(case);
-                let duty = self
-                    .notices
-                    .duty(&case.form.department, &notice, &references, test.as_ref(), case.now)
-                    .await;
-                Some(duty.map_err(Trouble::Internal)?)
-            }
-            _ => None,
-        };
-        let wakes: Vec<DutyId> = notice.iter().map(|duty| duty.id).collect();
-        if self
-            .ledger
-            .withdraw(scope, lineage.ids.clone(), notice, case.now)
-            .await?
-        {
-            self.link.wake(broker::MAIL_DUTIES, &wakes).await;
-        }
-        Ok(Fate::Counted(Counter::Duplicates))
     }
 }

@@ -1,10 +1,10 @@
 //! What programs without keys ask of intake: to try quarantined messages again, to find a submission by the site's
-//! uuid, to destroy the keys of what was discarded.
+//! uuid, to destroy the keys of what was discarded, to send a department an encrypted test mail.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{SiteId, SubmissionId};
+use domain::{DepartmentId, SiteId, SubmissionId};
 use jiff::SignedDuration;
 use ledger::Request;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub const RETRY_QUARANTINE: &str = "quarantine_retry";
 pub const FIND_BY_UUID: &str = "find_by_uuid";
 /// Destroys the keys of discarded messages.
 pub const DESTROY_KEYS: &str = "destroy_keys";
+/// Sends a department an encrypted test mail.
+pub const KEY_TEST: &str = "key_test";
 
 /// How often requests are looked for.
 const LOOK: Duration = Duration::from_millis(250);
@@ -44,6 +46,13 @@ pub struct SiteUuid {
     pub uuid: String,
 }
 
+/// The department that a request is about.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OfDepartment {
+    /// Its id.
+    pub department: DepartmentId,
+}
+
 /// Serves requests until `ended`.
 pub(crate) async fn serve(intake: Arc<Intake>, ended: CancellationToken) {
     let mut ticks = interval(LOOK);
@@ -56,7 +65,7 @@ pub(crate) async fn serve(intake: Arc<Intake>, ended: CancellationToken) {
         let since = intake.clock.now() - FRESH;
         let Ok(requests) = intake
             .ledger
-            .asked(&[RETRY_QUARANTINE, FIND_BY_UUID, DESTROY_KEYS], since)
+            .asked(&[RETRY_QUARANTINE, FIND_BY_UUID, DESTROY_KEYS, KEY_TEST], since)
             .await
         else {
             continue;
@@ -74,6 +83,7 @@ impl Intake {
         let answer = match request.kind.as_str() {
             RETRY_QUARANTINE => self.retry_quarantined(&request.args).await?,
             FIND_BY_UUID => self.find_by_uuid(&request.args).await?,
+            KEY_TEST => self.test_key(&request.args).await?,
             _ => self.destroy_keys(&request.args).await?,
         };
         self.ledger
@@ -88,7 +98,9 @@ impl Intake {
         };
         let mut results = Vec::new();
         for id in ids {
-            let (outcome, taken) = self.retry_one(id).await?;
+            // One that cannot be tried says so, and the others are tried all the same.
+            let tried = self.retry_one(id).await;
+            let (outcome, taken) = tried.unwrap_or_else(|trouble| (format!("not tried: {trouble}"), None));
             results.push(json!({"id": id, "outcome": outcome, "submission": taken}));
         }
         Ok(json!({"results": results}))
@@ -102,7 +114,7 @@ impl Intake {
             return Ok(("its key is gone".to_owned(), None));
         };
         let opened = key.open(id.0.as_bytes(), &kept.sealed)?;
-        let Some((message, _)) = Message::decode(&opened) else {
+        let Some(message) = Message::decode(&opened) else {
             return Ok(("it cannot be read".to_owned(), None));
         };
         match self.guarded(&message, Some(id)).await? {
@@ -114,9 +126,10 @@ impl Intake {
                 self.vault.destroy(vec![id.0]).await?;
                 Ok(("counted".to_owned(), None))
             }
-            Fate::Refused(refusal) => {
-                self.ledger.quarantined_again(id, refusal.reason).await?;
-                Ok((format!("refused again: {}", refusal.reason), None))
+            Fate::Refused(refused) => {
+                let reason = refused.refusal.reason;
+                self.ledger.quarantined_again(id, reason).await?;
+                Ok((format!("refused again: {reason}"), None))
             }
         }
     }

@@ -18,6 +18,7 @@ use domain::{Form, FormId};
 use serde_json::{Map, Value};
 
 pub use self::envelope::Envelope;
+pub(crate) use self::envelope::normalised;
 pub use self::files::{Files, Upload};
 use self::layout::Parts;
 pub use self::token::Token;

@@ -4,17 +4,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use broker::{Delivery, Link, Verdict};
+use domain::SubmissionId;
 use domain::quarantine::QuarantineReason;
-use domain::{DepartmentId, FormId, SubmissionId};
 use futures::FutureExt as _;
-use ledger::{Counter, Ledger, NewQuarantined, WorkerId};
+use ledger::{Arrival, Counter, Ledger, WorkerId};
 use letter::Letters;
-use openpgp::{SigningKey, UnsealKey};
-use runtime::config::Site;
+use openpgp::{SigningKey, UnsealError, UnsealKey};
+use runtime::config::{Environment, Site};
 use runtime::{Clock, Loaded};
 use store::StoreError;
 use tokio::sync::{RwLock, Semaphore};
-use vault::{Purpose, Vault, VaultError};
+use vault::{Vault, VaultError};
 use worker::{Certificates, Notices};
 
 use crate::check::check;
@@ -74,6 +74,22 @@ impl Trouble {
     }
 }
 
+/// A message that is not taken, and what its site calls it where that could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) ids: [Option<String>; 3],
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            ids: Default::default(),
+        }
+    }
+}
+
 /// What a message came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -82,7 +98,14 @@ pub(crate) enum Fate {
     /// Counted and forgotten.
     Counted(Counter),
     /// Not to be taken.
-    Refused(Refusal),
+    Refused(Refused),
+}
+
+impl Fate {
+    fn refused(reason: QuarantineReason, form: Option<&str>) -> Self {
+        let form = form.and_then(|form| form.parse().ok());
+        Self::Refused(Refusal { reason, form }.into())
+    }
 }
 
 impl Intake {
@@ -121,8 +144,7 @@ impl Intake {
         let body = self.vault.index(now).await?.digest("alone", &[&message.body]).bytes;
         if self.ledger.came_alone(body.clone(), now).await? > ALONE {
             tracing::error!(site = %message.site, "a message has ended this service several times: put aside unparsed");
-            self.put_aside(message, &refusal(QuarantineReason::Internal, None))
-                .await?;
+            self.put_aside(message, &internal()).await?;
         } else if let Err(trouble) = self.taken(message).await {
             // A store that is away ended nothing: only a process that died here leaves the count behind.
             self.ledger.finished_alone(body).await?;
@@ -133,7 +155,7 @@ impl Intake {
 
     async fn taken(&self, message: &Message) -> Result<(), Trouble> {
         match self.guarded(message, None).await? {
-            Fate::Refused(refusal) => self.put_aside(message, &refusal).await,
+            Fate::Refused(refused) => self.put_aside(message, &refused).await,
             Fate::Accepted(_) | Fate::Counted(_) => Ok(()),
         }
     }
@@ -147,7 +169,7 @@ impl Intake {
                 let error: &dyn std::error::Error = &trouble;
                 let cause = error.source().map(ToString::to_string);
                 tracing::error!(site = %message.site, error = %trouble, cause, "a message is put aside: a fault of ours");
-                Ok(Fate::Refused(refusal(QuarantineReason::Internal, None)))
+                Ok(Fate::refused(QuarantineReason::Internal, None))
             }
             outcome => outcome,
         }
@@ -155,19 +177,19 @@ impl Intake {
 
     async fn process(&self, message: &Message, was: Option<SubmissionId>) -> Result<Fate, Trouble> {
         let Some(site) = self.loaded.config.sites.get(&message.site) else {
-            return Ok(Fate::Refused(refusal(QuarantineReason::Internal, None)));
+            return Ok(Fate::refused(QuarantineReason::Internal, None));
         };
         if message.dead && was.is_none() {
-            return Ok(Fate::Refused(refusal(QuarantineReason::Internal, None)));
+            return Ok(Fate::refused(QuarantineReason::Internal, None));
         }
         let headers = message.headers();
         let body = match self.open(message, site).await? {
             Ok(body) => body,
-            Err(reason) => return Ok(Fate::Refused(refusal(reason, headers.form.as_deref()))),
+            Err(reason) => return Ok(Fate::refused(reason, headers.form.as_deref())),
         };
         let incoming = match self.read(message, &headers, &body, site) {
             Ok(incoming) => incoming,
-            Err(refusal) => return Ok(Fate::Refused(refusal)),
+            Err(refusal) => return Ok(Fate::Refused(refusal.into())),
         };
         self.judge(message, headers, incoming, site, was).await
     }
@@ -198,7 +220,10 @@ impl Intake {
         let opened = tokio::task::spawn_blocking(move || key.open(&sealed, limit))
             .await
             .map_err(|_| Trouble::internal("unsealing panicked"))?;
-        Ok(opened.map_err(|_| QuarantineReason::Undecryptable))
+        Ok(opened.map_err(|error| match error {
+            UnsealError::TooLarge => QuarantineReason::TooLarge,
+            _ => QuarantineReason::Undecryptable,
+        }))
     }
 
     pub(crate) fn read(
@@ -220,18 +245,6 @@ impl Intake {
         })
     }
 
-    /// The content and reading of a message that was kept.
-    pub(crate) async fn reopen(&self, message: &Message) -> Result<Result<Incoming, Refusal>, Trouble> {
-        let Some(site) = self.loaded.config.sites.get(&message.site) else {
-            return Ok(Err(refusal(QuarantineReason::Internal, None)));
-        };
-        let headers = message.headers();
-        Ok(match self.open(message, site).await? {
-            Ok(body) => self.read(message, &headers, &body, site),
-            Err(reason) => Err(refusal(reason, headers.form.as_deref())),
-        })
-    }
-
     async fn judge(
         &self,
         message: &Message,
@@ -241,129 +254,78 @@ impl Intake {
         was: Option<SubmissionId>,
     ) -> Result<Fate, Trouble> {
         let Some(form) = self.loaded.forms.get(&message.site, &incoming.form).cloned() else {
-            return Ok(Fate::Refused(refusal(
+            return Ok(Fate::refused(
                 QuarantineReason::UnknownForm,
                 Some(incoming.form.as_str()),
-            )));
+            ));
         };
-        let test = is_test(site, &headers);
-        let scope = (message.site.to_string(), form.id.to_string(), test);
+        let envelope = &incoming.envelope;
+        let arrival = Arrival {
+            site: message.site.clone(),
+            form: form.id.clone(),
+            test: is_test(site, &headers),
+            ids: [envelope.uuid.clone(), envelope.sid.clone(), envelope.serial.clone()],
+            sequence: headers.sequence,
+            was_quarantined: was,
+        };
         if incoming.is_draft() {
-            return self.counted(scope, Counter::Drafts, None, was).await;
+            return self.counted(arrival, Counter::Drafts, None).await;
         }
-        if incoming.event == Some(Event::Deleted) {
-            return self.site_deleted(message, &headers, &incoming, scope, was).await;
+        match incoming.event {
+            Some(Event::Deleted) => return self.site_deleted(arrival, &incoming).await,
+            Some(Event::Withdrawn) => {
+                let known = self.known(&arrival, &incoming).await?;
+                if !known.ids.is_empty() {
+                    return self.withdraw(arrival, &form, known).await;
+                }
+            }
+            _ => {}
         }
         let unknown = form.unknown_fields.unwrap_or(site.unknown_fields);
         let checked = match check(&incoming, &form, unknown) {
             Ok(checked) => checked,
-            Err(refusal) => return Ok(Fate::Refused(refusal)),
+            Err(refusal) => {
+                return Ok(Fate::Refused(Refused {
+                    refusal,
+                    ids: arrival.ids,
+                }));
+            }
         };
         if checked.drift {
-            metrics::counter!("kvit_form_drift_total", "site" => scope.0.clone(), "form" => scope.1.clone())
-                .increment(1);
-            tracing::warn!(site = %message.site, form = %form.id, "form drift: a message has fields that its form does not declare");
-            self.ledger.count_drift(scope.clone()).await?;
+            let (site, form) = (message.site.to_string(), form.id.to_string());
+            tracing::warn!(
+                site,
+                form,
+                "form drift: a message has fields that its form does not declare"
+            );
+            metrics::counter!("kvit_form_drift_total", "site" => site, "form" => form).increment(1);
         }
-        self.record(message, headers, incoming, checked, form, (scope, was))
-            .await
+        self.record(message, headers, incoming, checked, form, arrival).await
     }
 
     /// Counts a message that changes nothing.
     pub(crate) async fn counted(
         &self,
-        scope: (String, String, bool),
+        arrival: Arrival,
         counter: Counter,
         of: Option<SubmissionId>,
-        was: Option<SubmissionId>,
     ) -> Result<Fate, Trouble> {
-        let now = self.clock.now();
-        match was {
-            Some(id) => self.ledger.quarantined_was(id, counter, now).await?,
-            None => self.ledger.count(counter, scope, of, now).await?,
-        }
+        self.ledger.count(counter, arrival, of, self.clock.now()).await?;
         Ok(Fate::Counted(counter))
     }
-
-    /// The site's own copy is gone; nothing is cancelled by that.
-    async fn site_deleted(
-        &self,
-        message: &Message,
-        headers: &Headers,
-        incoming: &Incoming,
-        scope: (String, String, bool),
-        was: Option<SubmissionId>,
-    ) -> Result<Fate, Trouble> {
-        let now = self.clock.now();
-        let index = self.vault.index(now).await?;
-        let ids = match headers.uuid.as_ref().or(incoming.envelope.uuid.as_ref()) {
-            Some(uuid) => {
-                let sought = crate::identity::of_uuid(&index, &message.site, uuid);
-                self.ledger.lineage(sought, Vec::new()).await?.ids
-            }
-            None => Vec::new(),
-        };
-        if was.is_some() {
-            return self.counted(scope, Counter::Duplicates, None, was).await;
-        }
-        self.ledger.site_copy_gone(scope, ids, now).await?;
-        Ok(Fate::Counted(Counter::Duplicates))
-    }
-
-    /// Puts a message aside, sealed under a key of its own.
-    async fn put_aside(&self, message: &Message, refusal: &Refusal) -> Result<(), Trouble> {
-        let now = self.clock.now();
-        let id = SubmissionId::new();
-        let index = self.vault.index(now).await?;
-        let parts: [&[u8]; 2] = [message.site.as_str().as_bytes(), &message.body];
-        let body = index.digest("quarantined", &parts);
-        let keys = self.vault.create(id.0, &[Purpose::Intake], now).await?;
-        let key = keys.first().ok_or(Trouble::internal("the vault made no key"))?;
-        let headers = message.headers();
-        let site = self.loaded.config.sites.get(&message.site);
-        let form: Option<FormId> = refusal.form.clone();
-        let known = form
-            .as_ref()
-            .and_then(|form| self.loaded.forms.get(&message.site, form));
-        let department: Option<DepartmentId> = known.map(|form| form.department.clone());
-        let new = NewQuarantined {
-            id,
-            site: message.site.clone(),
-            form: known.map(|form| form.id.clone()),
-            department,
-            test: site.is_some_and(|site| is_test(site, &headers)),
-            reason: refusal.reason,
-            bytes: message.body.len(),
-            received_at: message.received_at,
-            body: body.bytes,
-            bodies: index
-                .digests("quarantined", &parts)
-                .into_iter()
-                .map(|digest| digest.bytes)
-                .collect(),
-            epoch: body.epoch,
-            redelivered: message.redelivered,
-            sealed: key.seal(id.0.as_bytes(), &message.encode(None))?,
-        };
-        if self.ledger.quarantine(new).await? {
-            metrics::counter!("kvit_quarantined_total", "reason" => refusal.reason.as_str()).increment(1);
-            tracing::warn!(quarantine.id = %id, site = %message.site, reason = %refusal.reason, "a message is put aside: kvit quarantine list");
-        } else {
-            // A redelivery of one that was put aside: its new key came to no use.
-            self.vault.destroy(vec![id.0]).await?;
-        }
-        Ok(())
-    }
 }
 
-/// A site's test environment, or a message that says that it is a test.
+/// A site's test environment, or a message that says that it is a test, where the site has an address for tests: without
+/// one a mark in the message could not keep its mails from a citizen, and is not believed.
 pub(crate) fn is_test(site: &Site, headers: &Headers) -> bool {
-    site.environment == runtime::config::Environment::Test || headers.test
+    site.environment == Environment::Test || (headers.test && site.test_mail.is_some())
 }
 
-pub(crate) fn refusal(reason: QuarantineReason, form: Option<&str>) -> Refusal {
+/// A fault of ours.
+fn internal() -> Refused {
     Refusal {
-        reason,
-        form: form.and_then(|form| form.parse().ok()),
+        reason: QuarantineReason::Internal,
+        form: None,
     }
+    .into()
 }

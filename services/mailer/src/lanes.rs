@@ -1,10 +1,12 @@
 //! Lanes: as many duties at once as there are connections to the relay, and no more.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::DutyId;
+use futures::FutureExt as _;
 use tokio::sync::{Mutex as Turn, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +97,13 @@ impl Lane {
                 () = self.relay.available() => true,
             };
             if ready {
-                self.mailer.discharge(id, &mut connection).await;
+                // A fault of ours in one duty is that duty's alone: its lease runs out, and the sweep brings it back.
+                let discharged = AssertUnwindSafe(self.mailer.discharge(id, &mut connection))
+                    .catch_unwind()
+                    .await;
+                if discharged.is_err() {
+                    connection = self.relay.connection();
+                }
             }
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         }

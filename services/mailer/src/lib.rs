@@ -18,7 +18,7 @@ use ledger::WorkerId;
 use runtime::{Context, Loaded};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use worker::{Keys, Notices, Presence};
+use worker::{Keys, Leases, Notices, Presence};
 
 use crate::lanes::Lanes;
 use crate::relay::Relay;
@@ -47,13 +47,14 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     link.declare_duties();
     let relay = Arc::new(Relay::new(&config.smtp, context.health.check("relay"))?);
     let worker = WorkerId::new();
+    let leases = Leases::new(config.mailer.lease);
     let mailer = Arc::new(Mailer {
         ledger: ledger.clone(),
         notices: Notices::new(Arc::clone(&loaded), letters, vault.clone())?,
         vault: vault.clone(),
         worker,
         retry: config.retry.clone(),
-        lease: config.mailer.lease,
+        leases: leases.clone(),
         loaded: Arc::clone(&loaded),
         clock: context.clock.clone(),
     });
@@ -67,12 +68,15 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
             worker,
             service: "mailer",
             check: context.health.check("store"),
-            lease: Some(config.mailer.lease),
+            leases: Some(leases.clone()),
             clock: context.clock.clone(),
         }
         .keep(idle.clone()),
     );
-    background.spawn(Arc::clone(&relay).watch(idle.clone()));
+    let (watched, ended) = (Arc::clone(&relay), idle.clone());
+    background.spawn(worker::forever("relay", idle.clone(), move || {
+        Arc::clone(&watched).watch(ended.clone())
+    }));
 
     let lanes = Arc::new(Lanes::open(
         usize::from(config.smtp.connections),

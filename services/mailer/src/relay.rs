@@ -329,12 +329,16 @@ impl Connection {
             }
         }
         let opened = self.relay.connect().await;
-        match opened {
+        match &opened {
             Ok(_) => self.relay.reached(),
             Err(RelayError::Later(421)) => self.relay.slow_down(),
-            Err(error) => self.relay.lost(error),
+            Err(error) => self.relay.lost(*error),
         }
-        opened
+        // What a relay says before it has heard of a mail is about the way to it: a wrong password, a full house.
+        opened.map_err(|error| match error {
+            RelayError::Later(421) => error,
+            _ => RelayError::Unreachable,
+        })
     }
 }
 
@@ -348,7 +352,12 @@ async fn transact(open: &mut Open, bounce: &EmailAddress, parcel: &Parcel) -> Re
     if open.offers.size.is_none() {
         parameters.pop();
     }
-    command(open, Mail::new(Some(sender), parameters)).await?;
+    // A refusal of the sender is about this relay's rules, and no fault of this mail: it is mended, and tried again.
+    let begun = command(open, Mail::new(Some(sender), parameters)).await;
+    begun.map_err(|error| match error {
+        RelayError::Refused(code) => RelayError::Later(code),
+        other => other,
+    })?;
     command(open, recipient(open.offers, parcel)?).await?;
     command(open, Data).await?;
     // lettre ends the data with a line break of its own.

@@ -1,16 +1,18 @@
 //! The story of one mail: claim, open, send, settle, and delete what nothing binds any more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{DutyId, DutyKind, Reason, SubmissionId};
-use jiff::{SignedDuration, Timestamp};
-use ledger::{Claim, Ledger, NewDuty, Outcome, WorkerId};
+use jiff::Timestamp;
+use ledger::{Claim, Ledger, NewDuty, Outcome, Settled, WorkerId};
 use letter::{Notice, Parcel};
 use runtime::config::Retry;
 use runtime::{Clock, Loaded};
 use store::StoreError;
+use tokio::time::sleep;
 use vault::{Purpose, Vault, VaultError};
-use worker::Notices;
+use worker::{Leases, Notices};
 
 use crate::relay::{Connection, RelayError};
 use crate::retry;
@@ -22,7 +24,7 @@ pub(crate) struct Mailer {
     pub(crate) notices: Notices,
     pub(crate) worker: WorkerId,
     pub(crate) retry: Retry,
-    pub(crate) lease: SignedDuration,
+    pub(crate) leases: Leases,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) clock: Clock,
 }
@@ -33,7 +35,7 @@ enum Failure {
     /// The relay, or the way to it.
     #[error("sending the mail")]
     Relay(#[from] RelayError),
-    /// The ledger did not answer: the lease runs out, and the sweep brings the duty back.
+    /// The ledger did not answer: the duty is no longer in hand, its lease runs out, and the sweep brings it back.
     #[error("using the ledger")]
     Ledger(#[from] StoreError),
     /// The vault did not answer.
@@ -56,7 +58,8 @@ impl Mailer {
 
     async fn send(&self, id: DutyId, connection: &mut Connection) -> Result<(), Failure> {
         let now = self.clock.now();
-        let Some(claim) = self.ledger.claim(id, self.worker, now, now + self.lease).await? else {
+        let _held = self.leases.hold(id);
+        let Some(claim) = self.ledger.claim(id, self.worker, now, now + self.leases.lease).await? else {
             return Ok(()); // done, not due, or in another worker's hands
         };
         let outcome = match self.open(&claim).await {
@@ -89,12 +92,22 @@ impl Mailer {
             Ok(()) => Outcome::Done,
             Err(failure) => self.consequence(claim, failure, now),
         };
-        let follows = match outcome {
-            Outcome::Cancel(Reason::Undeliverable) => self.undeliverable(claim, now).await,
-            _ => None,
+        let (outcome, follows) = match outcome {
+            Outcome::Cancel(Reason::Undeliverable) => match self.undeliverable(claim, now).await {
+                Ok(notice) => (outcome, notice),
+                // D3 wants the notice recorded with it: without one, the receipt is not given up yet.
+                Err(_) => (
+                    Outcome::Retry {
+                        at: self.next(claim, now),
+                        reason: None,
+                    },
+                    None,
+                ),
+            },
+            outcome => (outcome, None),
         };
         report(claim, outcome, sent.as_ref().err());
-        let settled = self.ledger.settle(claim.id, self.worker, outcome, follows, now).await?;
+        let settled = self.settle_for_sure(claim.id, outcome, follows, now).await?;
         if let Some(submission) = settled.deleting {
             self.finish(submission, now).await?;
         }
@@ -105,11 +118,34 @@ impl Mailer {
         Ok(())
     }
 
+    /// Settles, however long the ledger is away: what the relay accepted must not go out again because of that. The lease
+    /// lives meanwhile; only the end of the process ends this.
+    async fn settle_for_sure(
+        &self,
+        id: DutyId,
+        outcome: Outcome,
+        follows: Option<NewDuty>,
+        now: Timestamp,
+    ) -> Result<Settled, Failure> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.ledger.settle(id, self.worker, outcome, follows.clone(), now).await {
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(duty.id = %id, %error, "a mail's outcome cannot be recorded yet; trying again");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+                settled => return Ok(settled?),
+            }
+        }
+    }
+
     /// What a failure means for a duty.
     fn consequence(&self, claim: &Claim, failure: &Failure, now: Timestamp) -> Outcome {
         match failure {
-            Failure::Relay(RelayError::Unknown) => Outcome::Unknown {
-                at: self.next(claim, now),
+            Failure::Relay(RelayError::Unknown) => match self.later(claim, None, now) {
+                Outcome::Retry { at, .. } => Outcome::Unknown { at },
+                given_up => given_up,
             },
             Failure::Relay(RelayError::Refused(code)) => permanent(claim.kind, Reason::Smtp(*code)),
             Failure::Relay(RelayError::TooLarge) => permanent(claim.kind, Reason::TooLarge),
@@ -141,20 +177,19 @@ impl Mailer {
         now + retry::pause(claim.attempts, self.retry.first, self.retry.most, jitter)
     }
 
-    /// The notice that a receipt could not be delivered (D3). Where it cannot be made, the department is not told; the
-    /// log is.
-    async fn undeliverable(&self, claim: &Claim, now: Timestamp) -> Option<NewDuty> {
-        let reference = claim.reference.as_deref()?.parse().ok()?;
-        let department = claim.department.as_ref()?;
+    /// The notice that a receipt could not be delivered (D3); none where there is nobody to tell.
+    async fn undeliverable(&self, claim: &Claim, now: Timestamp) -> anyhow::Result<Option<NewDuty>> {
+        let reference = claim.reference.as_deref().and_then(|reference| reference.parse().ok());
+        let (Some(reference), Some(department)) = (reference, &claim.department) else {
+            return Ok(None);
+        };
         let test = claim.test.then(|| self.test_address(claim)).flatten();
         let notice = Notice::ReceiptUndeliverable { reference };
-        match self.notices.duty(department, &notice, &[], test.as_ref(), now).await {
-            Ok(duty) => Some(duty),
-            Err(error) => {
-                tracing::error!(duty.id = %claim.id, %error, "no notice of an undeliverable receipt could be made");
-                None
-            }
+        let duty = self.notices.duty(department, &notice, &[], test.as_ref(), now).await;
+        if let Err(error) = &duty {
+            tracing::error!(duty.id = %claim.id, %error, "no notice of an undeliverable receipt could be made; trying again");
         }
+        duty.map(Some)
     }
 
     fn test_address(&self, claim: &Claim) -> Option<domain::EmailAddress> {

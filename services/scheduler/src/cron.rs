@@ -72,6 +72,8 @@ pub enum Job {
     Purge,
     /// Judges the certificates and warns before they expire.
     Keys,
+    /// Mails the evidence log's checkpoint.
+    Checkpoint,
 }
 
 /// A named schedule.
@@ -95,8 +97,12 @@ pub struct Schedule {
 pub fn schedules(config: &Config) -> anyhow::Result<Vec<Schedule>> {
     let given = &config.schedules;
     let zone = &config.controller.time_zone;
-    [("purge", &given.purge, Job::Purge), ("keys", &given.keys, Job::Keys)]
-        .into_iter()
+    let jobs = [
+        ("purge", &given.purge, Job::Purge),
+        ("keys", &given.keys, Job::Keys),
+        ("checkpoint", &given.checkpoint, Job::Checkpoint),
+    ];
+    jobs.into_iter()
         .map(|(name, text, job)| {
             let expression = Expression::read(text, zone).map_err(Exit::config)?;
             Ok(Schedule {

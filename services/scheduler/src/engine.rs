@@ -89,6 +89,7 @@ impl Scheduler {
         let outcome = match schedule.job {
             Job::Purge => crate::purge::run(self, shutdown).await,
             Job::Keys => crate::keys::run(self).await,
+            Job::Checkpoint => crate::checkpoint::run(self).await,
         };
         let ended = self.clock.now();
         let words = match outcome {

@@ -35,8 +35,13 @@ pub(crate) async fn run(scheduler: &Scheduler) -> anyhow::Result<String> {
             at: expires,
             fingerprint: listed.fingerprint,
         };
-        let duty = scheduler.notices.duty(&department, &notice, &[], None, now).await?;
-        scheduler.ledger.add_notice(duty, now).await?;
+        match scheduler.notices.duty(&department, &notice, &[], None, now).await {
+            Ok(duty) => scheduler.ledger.add_notice(duty, now).await?,
+            Err(error) => {
+                tracing::error!(%department, %error, "a department could not be warned of its certificate's end");
+                continue;
+            }
+        }
         warned += 1;
     }
     Ok(format!(

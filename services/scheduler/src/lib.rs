@@ -8,15 +8,18 @@
 
 pub mod cron;
 
+mod checkpoint;
 mod engine;
 mod keys;
 mod notify;
 mod purge;
+mod sequence;
 mod sweep;
 mod tell;
 
 use std::sync::Arc;
 
+use crate::sequence::Sequencer;
 use broker::Link;
 use ledger::{Ledger, WorkerId};
 use runtime::{Clock, Context, Loaded};
@@ -33,6 +36,8 @@ pub(crate) struct Scheduler {
     link: Link,
     notices: Notices,
     certificates: Certificates,
+    /// Where an evidence key is configured: events then follow the signed log.
+    sequencer: Option<Sequencer>,
     worker: WorkerId,
     clock: Clock,
 }
@@ -59,13 +64,15 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         link.declare_events(site);
     }
     let schedules = cron::schedules(config)?;
+    let (ledger, worker) = (worker::ledger(config)?, WorkerId::new());
     let scheduler = Arc::new(Scheduler {
-        ledger: worker::ledger(config)?,
         notices: Notices::new(Arc::clone(&loaded), letters, vault.clone())?,
         certificates: Certificates::new(Arc::clone(&loaded)),
+        sequencer: Sequencer::open(config, &ledger, worker, &context.clock)?,
+        ledger,
         vault,
         link,
-        worker: WorkerId::new(),
+        worker,
         clock: context.clock.clone(),
         loaded: Arc::clone(&loaded),
     });
@@ -77,11 +84,24 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         worker: scheduler.worker,
         service: "scheduler",
         check: context.health.check("store"),
-        lease: None,
+        leases: None,
         clock: context.clock.clone(),
     };
     let beating = tokio::spawn(presence.keep(idle.clone()));
+    if let Some(sequencer) = &scheduler.sequencer {
+        // Before anything is done: what a restored ledger would do again must not be done.
+        sequencer.refuse_another_past(&context.shutdown).await?;
+    }
     let tasks = TaskTracker::new();
+    if scheduler.sequencer.is_some() {
+        let check = context.health.check("evidence");
+        let (scheduler, shutdown) = (Arc::clone(&scheduler), context.shutdown.clone());
+        tasks.spawn(async move {
+            if let Some(sequencer) = &scheduler.sequencer {
+                sequencer.run(check, shutdown).await;
+            }
+        });
+    }
     tasks.spawn(sweep::run(Arc::clone(&scheduler), context.shutdown.clone()));
     tasks.spawn(tell::run(Arc::clone(&scheduler), context.shutdown.clone()));
     for schedule in schedules {

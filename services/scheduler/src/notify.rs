@@ -1,14 +1,18 @@
-//! Tells departments of messages in quarantine, many in one notice, within the hour.
+//! Tells departments of messages in quarantine, many in one notice: of the first at once, of later ones within minutes.
 
+use jiff::SignedDuration;
 use letter::Notice;
 
 use crate::Scheduler;
 
+/// How long after a notice a department is not sent another: a broken form must not flood it.
+const QUIET: SignedDuration = SignedDuration::from_mins(15);
+
 impl Scheduler {
     /// Puts a notice on its way to every department with messages that nobody has been told of.
     pub(crate) async fn tell_of_quarantine(&self) -> anyhow::Result<()> {
-        for waiting in self.ledger.untold_quarantine().await? {
-            let now = self.clock.now();
+        let now = self.clock.now();
+        for waiting in self.ledger.untold_quarantine(now - QUIET).await? {
             let department = waiting.department.clone();
             let notice = Notice::Quarantined {
                 id: waiting.id,

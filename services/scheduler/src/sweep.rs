@@ -17,6 +17,14 @@ use crate::Scheduler;
 const SWEEP: Duration = Duration::from_secs(2);
 /// How soon a duty that was woken and is still due is woken again: its wake-up was lost, or its worker is busy.
 const AGAIN: Duration = Duration::from_secs(10);
+/// Which worker does what.
+const QUEUES: [(&str, &[DutyKind]); 2] = [
+    (
+        MAIL_DUTIES,
+        &[DutyKind::DepartmentMail, DutyKind::Receipt, DutyKind::Notice],
+    ),
+    (JOURNAL_DUTIES, &[DutyKind::Journal]),
+];
 /// How many are looked at in one sweep.
 const BATCH: u32 = 2000;
 /// How often quarantine's notices are looked at.
@@ -71,22 +79,16 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Wakes duties that are due and in nobody's hands.
+    /// Wakes duties that are due and in nobody's hands, queue by queue: what one worker leaves undone delays no other's.
     async fn wake(&self, woken: &mut HashMap<DutyId, Instant>) -> anyhow::Result<()> {
         woken.retain(|_, at| at.elapsed() < AGAIN);
-        let due = self.ledger.due(self.clock.now(), BATCH).await?;
-        let asleep: Vec<_> = due.into_iter().filter(|due| !woken.contains_key(&due.id)).collect();
-        let of = |wanted: fn(DutyKind) -> bool| -> Vec<DutyId> {
-            asleep.iter().filter(|due| wanted(due.kind)).map(|due| due.id).collect()
-        };
-        let mails = of(|kind| matches!(kind, DutyKind::DepartmentMail | DutyKind::Receipt | DutyKind::Notice));
-        let journal = of(|kind| kind == DutyKind::Journal);
-        for (queue, ids) in [(MAIL_DUTIES, mails), (JOURNAL_DUTIES, journal)] {
-            if ids.is_empty() {
-                continue;
+        for (queue, kinds) in QUEUES {
+            let due = self.ledger.due(kinds, self.clock.now(), BATCH).await?;
+            let asleep: Vec<DutyId> = due.into_iter().filter(|id| !woken.contains_key(id)).collect();
+            if !asleep.is_empty() {
+                self.link.wake(queue, &asleep).await;
+                woken.extend(asleep.into_iter().map(|id| (id, Instant::now())));
             }
-            self.link.wake(queue, &ids).await;
-            woken.extend(ids.into_iter().map(|id| (id, Instant::now())));
         }
         Ok(())
     }
@@ -101,7 +103,9 @@ impl Scheduler {
     /// Forgets epochs that nothing may be recognised by any more, windows, old requests, and keys without data.
     async fn forget(&self) -> anyhow::Result<()> {
         let now = self.clock.now();
-        let epochs = self.vault.forget_epochs(self.loaded.config.retention.link, now).await?;
+        let link = self.loaded.config.retention.link;
+        let needed = self.ledger.oldest_needed_epoch(now - link).await?;
+        let epochs = self.vault.forget_epochs(link, needed, now).await?;
         if !epochs.is_empty() {
             tracing::info!(
                 epochs = epochs.len(),
@@ -116,6 +120,11 @@ impl Scheduler {
     }
 
     async fn destroy_orphans(&self, before: jiff::Timestamp) -> anyhow::Result<()> {
+        // A ledger that knows of nothing is more likely the wrong one (a mistyped address) than one whose keys are all
+        // orphans: destroying keys cannot be undone.
+        if self.ledger.is_empty().await? {
+            return Ok(());
+        }
         let mut after: Option<Uuid> = None;
         loop {
             let owners = self.vault.owners_since_before(before, after, 500).await?;
@@ -124,7 +133,7 @@ impl Scheduler {
             let orphans = self.ledger.without_payload(owners).await?;
             if !orphans.is_empty() {
                 metrics::counter!("kvit_orphan_keys_total").increment(u64::try_from(orphans.len()).unwrap_or(0));
-                self.vault.destroy(orphans).await?;
+                self.vault.destroy_all(orphans).await?;
             }
         }
     }

@@ -32,7 +32,10 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) 
         match scheduler.tell().await {
             Ok(()) => pause = LOOK,
             Err(error) => {
-                tracing::debug!(error = format!("{error:#}"), "events wait for the broker");
+                // Once for each time that it begins: what is away stays away for a while.
+                if pause == LOOK {
+                    tracing::warn!(error = format!("{error:#}"), "events wait for the broker; trying again");
+                }
                 pause = (pause * 2).min(PAUSE);
                 tokio::select! {
                     () = shutdown.cancelled() => return,
@@ -44,9 +47,24 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) 
 }
 
 impl Scheduler {
+    /// Tells every site what waits for it; one whose queue is missing or full holds up no other.
     async fn tell(&self) -> anyhow::Result<()> {
+        let mut failed = None;
+        for site in self.ledger.outgoing_sites().await? {
+            if let Err(error) = self.tell_site(&site).await {
+                metrics::counter!("kvit_events_failed_total", "site" => site.clone()).increment(1);
+                failed.get_or_insert(error.context(format!("telling site {site}")));
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn tell_site(&self, site: &str) -> anyhow::Result<()> {
         loop {
-            let events = self.ledger.outgoing(ROUND).await?;
+            let events = self
+                .ledger
+                .outgoing(site.to_owned(), ROUND, self.sequencer.is_some())
+                .await?;
             if events.is_empty() {
                 return Ok(());
             }
@@ -108,8 +126,7 @@ fn cloud_event(event: &Outgoing) -> Vec<u8> {
             "serial": data.serial,
             "id": data.id,
             "reference": data.reference,
-            // The evidence is not sequenced yet in this version.
-            "evidence": null,
+            "evidence": event.evidence,
         },
     });
     serde_json::to_vec(&body).unwrap_or_default()

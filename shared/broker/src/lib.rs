@@ -28,6 +28,7 @@
 mod address;
 mod backoff;
 mod consume;
+mod look;
 mod message;
 mod publish;
 mod session;
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use address::{host_of, is_encrypted, is_local};
+pub use look::{Depth, look};
 pub use message::{Delivery, Properties, Verdict};
 pub use publish::PublishError;
 pub use state::State;

@@ -83,7 +83,7 @@ pub(crate) async fn keep(endpoint: Arc<Endpoint>, role: &str, board: Board, sess
     }
 }
 
-async fn dial(endpoint: &Endpoint, role: &str) -> Result<Connection, String> {
+pub(crate) async fn dial(endpoint: &Endpoint, role: &str) -> Result<Connection, String> {
     let Some(uri) = endpoint.uri() else {
         return Err("the broker's URL cannot be read".to_owned());
     };

@@ -4,8 +4,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// One answer, coerced to its field's declared type where that was possible.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Value {
     /// `null`, `""`, `[]`, or absent, recursively.
     Empty,
@@ -65,7 +68,7 @@ impl fmt::Debug for Value {
 }
 
 /// A file that the submitter uploaded.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct File {
     /// The site's number of the file, where it said one.
     pub id: Option<String>,
@@ -74,6 +77,7 @@ pub struct File {
     /// The media type as the site says it.
     pub mime: Option<String>,
     /// The bytes; `None` where the site sent the id alone.
+    #[serde(with = "base64_bytes", default)]
     pub content: Option<Vec<u8>>,
 }
 
@@ -86,7 +90,7 @@ impl fmt::Debug for File {
 }
 
 /// All answers of one submission.
-#[derive(Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Answers {
     /// One entry for every field of the form, in the form's order, empty ones included.
     pub declared: Vec<(String, Value)>,
@@ -125,7 +129,8 @@ impl fmt::Debug for Answers {
 
 /// Something that the department is told about an answer. `field` is the path of keys, joined by `.`
 /// (`deltagere.2.alder`); several values of a field are counted from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Remark {
     /// A CPR number stands in a field that is not declared as one (P4).
     CprInText {
@@ -157,4 +162,25 @@ pub enum Remark {
         /// Which.
         field: String,
     },
+}
+
+/// Bytes in JSON as base64 (RFC 4648), which takes a third of what a list of numbers does.
+mod base64_bytes {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => to.serialize_some(&STANDARD.encode(bytes)),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| STANDARD.decode(text).map_err(|_| D::Error::custom("not base64")))
+            .transpose()
+    }
 }

@@ -9,6 +9,7 @@ pub mod basis;
 pub mod cpr;
 pub mod disposal;
 pub mod duty;
+pub mod event;
 pub mod form;
 pub mod form_check;
 pub mod id;

@@ -47,8 +47,9 @@ worded! {
     }
 }
 
-/// What the letters are made from: a checked submission, in memory only.
-#[derive(Debug, Clone)]
+/// What the letters are made from: a checked submission. It is in memory only, or sealed: what waits for a certificate,
+/// the journal's copy and what is kept of a registration are this, without the envelope.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Submission {
     /// Kvit's own id of this version.
     pub id: SubmissionId,
@@ -76,4 +77,27 @@ pub struct Submission {
     pub late: bool,
     /// From a test site or with `x-kvit-test`: mails go to the site's test address.
     pub test: bool,
+}
+
+/// What is kept sealed of a submission while something waits for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kept {
+    /// The submission as it was taken.
+    pub submission: Submission,
+    /// The `Message-ID`s that its mails refer to, without angle brackets.
+    pub references: Vec<String>,
+}
+
+impl Kept {
+    /// As bytes, to be sealed.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a submission is plain JSON")
+    }
+
+    /// Reads what [`Kept::encode`] wrote.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
 }

@@ -44,11 +44,12 @@ pub(crate) struct Scope<'a> {
     pub(crate) site: &'a str,
     pub(crate) form: &'a str,
     pub(crate) test: bool,
-    pub(crate) shard: i64,
 }
 
 impl Scope<'_> {
+    /// Adds to the row of the writing connection, so that no writer waits for another's count.
     pub(crate) fn add(&self, tx: &mut Tx<'_>, counter: Counter, by: i64) -> Result<(), StoreError> {
+        let lane = tx.lane();
         tx.execute(
             "INSERT INTO counter (name, site, form, test, shard, value) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (name, site, form, test, shard) DO UPDATE SET value = counter.value + $6",
@@ -57,7 +58,7 @@ impl Scope<'_> {
                 self.site.into(),
                 self.form.into(),
                 self.test.into(),
-                self.shard.into(),
+                lane.into(),
                 by.into(),
             ],
         )

@@ -62,8 +62,18 @@ fn facts(tx: &mut Tx<'_>, id: &str) -> Result<Vec<DutyFacts>, StoreError> {
         .collect()
 }
 
+/// Keeps every other writer from a submission until the transaction ends, and answers its state. What is read of its
+/// duties afterwards is what those before have committed. Submissions are reserved before their duties.
+pub(crate) fn reserve(tx: &mut Tx<'_>, id: &str) -> Result<Option<String>, StoreError> {
+    let row = tx.one_for_update("SELECT state FROM submission WHERE id = $1", &[id.into()])?;
+    row.map(|row| row.text(0).map(str::to_owned)).transpose()
+}
+
 /// Begins a deletion where disposal says so: step (a). Answers whether it began.
 pub(crate) fn begin(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    if reserve(tx, id)?.as_deref() != Some("open") {
+        return Ok(false);
+    }
     let Some(Disposal::Delete(rule)) = judge(tx, id, now)? else {
         return Ok(false);
     };
@@ -93,9 +103,11 @@ impl Ledger {
     /// [`StoreError`]
     pub async fn begin_deletion(
         &self,
-        ids: Vec<SubmissionId>,
+        mut ids: Vec<SubmissionId>,
         now: Timestamp,
     ) -> Result<Vec<SubmissionId>, StoreError> {
+        // All replicas reserve in one order, so that none waits for one that waits for it.
+        ids.sort_unstable();
         self.write(move |tx| {
             let mut begun = Vec::new();
             for id in ids {
@@ -113,18 +125,18 @@ impl Ledger {
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn finish_deletion(&self, ids: Vec<SubmissionId>, now: Timestamp) -> Result<(), StoreError> {
-        let shard = self.shard;
+    pub async fn finish_deletion(&self, mut ids: Vec<SubmissionId>, now: Timestamp) -> Result<(), StoreError> {
+        ids.sort_unstable();
         self.write(move |tx| {
             for id in ids {
-                finish(tx, id, now, shard)?;
+                finish(tx, id, now)?;
             }
             Ok(())
         })
         .await
     }
 
-    /// Submissions whose deletion was begun before this time and not ended.
+    /// Submissions whose deletion was begun and not ended.
     ///
     /// # Errors
     ///
@@ -185,6 +197,16 @@ impl Ledger {
         .await
     }
 
+    /// Whether the ledger knows of no submission at all.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        self.read(|tx| Ok(tx.one("SELECT 1 FROM submission LIMIT 1", &[])?.is_none()))
+            .await
+    }
+
     /// Which of these owners have nothing in the ledger that their key would open.
     ///
     /// # Errors
@@ -213,6 +235,23 @@ impl Ledger {
         .await
     }
 
+    /// The oldest epoch that something is still to be recognised under: of a submission that is not deleted, or was
+    /// deleted since this time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn oldest_needed_epoch(&self, deleted_since: Timestamp) -> Result<Option<i64>, StoreError> {
+        self.read(move |tx| {
+            let row = tx.one(
+                "SELECT MIN(epoch) FROM submission WHERE epoch IS NOT NULL AND (state <> 'deleted' OR deleted_at > $1)",
+                &[deleted_since.as_millisecond().into()],
+            )?;
+            row.map_or(Ok(None), |row| row.opt_int(0))
+        })
+        .await
+    }
+
     /// Forgets the digests of all epochs but those whose keys still live.
     ///
     /// # Errors
@@ -224,7 +263,8 @@ impl Ledger {
                 return Ok(());
             };
             tx.execute(
-                "UPDATE submission SET identity = NULL, answers = NULL, fields = NULL, epoch = NULL WHERE epoch < $1",
+                "UPDATE submission SET identity = NULL, answers = NULL, fields = NULL, epoch = NULL,
+                     sequence = NULL, changed = NULL, event = NULL WHERE epoch < $1",
                 &[oldest.into()],
             )?;
             tx.execute(
@@ -254,7 +294,7 @@ impl Ledger {
     }
 }
 
-fn finish(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp, shard: i64) -> Result<(), StoreError> {
+fn finish(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp) -> Result<(), StoreError> {
     let text = id.to_string();
     let row = tx.one(
         "SELECT site, form, test, rule FROM submission WHERE id = $1",
@@ -272,7 +312,6 @@ fn finish(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp, shard: i64) -> Resu
         site: row.text(0)?,
         form: row.text(1)?,
         test: row.int(2)? != 0,
-        shard,
     };
     scope.add(tx, Counter::Deleted, 1)?;
     leaf(tx, Some(&text), "deleted", now, row.opt_text(3)?, None)?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use store::{Row, StoreError, Tx, Value};
 
 use crate::counter::{Counter, Scope};
+use crate::deletion::reserve;
 use crate::intake::add_duty;
 use crate::outbox::{SiteEvent, leaf, tell_of};
 use crate::read::time;
@@ -78,15 +79,6 @@ pub struct Settled {
     pub deleting: Option<SubmissionId>,
 }
 
-/// A duty to be woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
-    /// The duty.
-    pub id: DutyId,
-    /// What is owed.
-    pub kind: DutyKind,
-}
-
 /// Which duties a command is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DutyFilter {
@@ -129,6 +121,8 @@ pub struct DutyRow {
     pub state: String,
     /// Why it is held, failed or cancelled.
     pub reason: Option<String>,
+    /// What the person who decided said.
+    pub why: Option<String>,
     /// How often it was tried.
     pub attempts: i64,
     /// When it began.
@@ -140,7 +134,7 @@ pub struct DutyRow {
 }
 
 const VIEW: &str = "SELECT duty.id, duty.submission, submission.reference, submission.site, submission.form, duty.kind,
-    duty.role, duty.state, duty.reason, duty.attempts, duty.created_at, duty.next_at, duty.done_at
+    duty.role, duty.state, duty.reason, duty.attempts, duty.created_at, duty.next_at, duty.done_at, duty.why
     FROM duty LEFT JOIN submission ON submission.id = duty.submission";
 
 const MATCHES: &str = "($1 IS NULL OR duty.id = $1) AND ($2 IS NULL OR duty.submission = $2)
@@ -173,6 +167,7 @@ fn view(row: &Row) -> Result<DutyRow, StoreError> {
         role: row.text(6)?.to_owned(),
         state: row.text(7)?.to_owned(),
         reason: owned(8)?,
+        why: owned(13)?,
         attempts: row.int(9)?,
         created_at: time(row.int(10)?),
         next_at: row.opt_int(11)?.map(time),
@@ -193,39 +188,27 @@ impl Ledger {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
-        let shard = self.shard;
-        self.write(move |tx| claim(tx, id, worker, (now, until), shard)).await
+        self.write(move |tx| claim(tx, id, worker, (now, until))).await
     }
 
-    /// Keeps a worker's leases alive.
+    /// Keeps the leases of what a worker has in hand alive.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn extend(&self, worker: WorkerId, until: Timestamp) -> Result<(), StoreError> {
+    pub async fn extend(&self, worker: WorkerId, ids: Vec<DutyId>, until: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| {
-            tx.execute(
-                "UPDATE duty SET lease_until = $2 WHERE state = 'sending' AND lease_owner = $1",
-                &[worker.0.to_string().into(), until.as_millisecond().into()],
-            )
-            .map(drop)
-        })
-        .await
-    }
-
-    /// Gives a claimed duty back as if it had not been claimed: nothing of its effect was begun.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]
-    pub async fn give_back(&self, id: DutyId, worker: WorkerId) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            tx.execute(
-                "UPDATE duty SET state = 'ready', lease_owner = NULL, lease_until = NULL, attempts = attempts - 1
-                 WHERE id = $1 AND state = 'sending' AND lease_owner = $2",
-                &[id.to_string().into(), worker.0.to_string().into()],
-            )
-            .map(drop)
+            for id in ids {
+                tx.execute(
+                    "UPDATE duty SET lease_until = $3 WHERE id = $1 AND state = 'sending' AND lease_owner = $2",
+                    &[
+                        id.to_string().into(),
+                        worker.0.to_string().into(),
+                        until.as_millisecond().into(),
+                    ],
+                )?;
+            }
+            Ok(())
         })
         .await
     }
@@ -244,13 +227,12 @@ impl Ledger {
         follows: Option<NewDuty>,
         now: Timestamp,
     ) -> Result<Settled, StoreError> {
-        let shard = self.shard;
         self.write(move |tx| {
             let settled = settle(tx, id, Some(worker), outcome, now)?;
             if let (true, Outcome::Unknown { .. }) = (settled.counted, outcome)
-                && let Some((claim, ..)) = read_claim(tx, &id.to_string())?
+                && let Some((claim, _)) = read_claim(tx, &id.to_string())?
             {
-                count_possible(tx, &claim, shard)?;
+                count_possible(tx, &claim)?;
             }
             if settled.counted
                 && let Some(duty) = follows
@@ -271,49 +253,77 @@ impl Ledger {
         self.write(move |tx| add_duty(tx, None, &notice, now)).await
     }
 
-    /// Duties that are due and in nobody's hands, oldest first.
+    /// Duties of these kinds that are due and in nobody's hands, oldest first.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, StoreError> {
+    pub async fn due(&self, kinds: &'static [DutyKind], now: Timestamp, limit: u32) -> Result<Vec<DutyId>, StoreError> {
         self.read(move |tx| {
-            let rows = tx.query(
-                "SELECT id, kind FROM duty
-                 WHERE (state = 'ready' AND next_at <= $1) OR (state = 'sending' AND lease_until < $1)
+            let words: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
+            let sql = format!(
+                "SELECT id FROM duty WHERE kind IN ({})
+                 AND ((state = 'ready' AND next_at <= $1) OR (state = 'sending' AND lease_until < $1))
                  ORDER BY next_at LIMIT $2",
-                &[now.as_millisecond().into(), limit.into()],
+                words.join(", ")
+            );
+            let rows = tx.query(&sql, &[now.as_millisecond().into(), limit.into()])?;
+            rows.iter().map(|row| row.parse(0)).collect()
+        })
+        .await
+    }
+
+    /// Department mails that wait for a certificate or another configuration, whose answers are sealed for intake: their
+    /// ids, departments and reasons, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn waiting_for_intake(&self) -> Result<Vec<(DutyId, DepartmentId, Option<Reason>)>, StoreError> {
+        self.read(|tx| {
+            let rows = tx.query(
+                "SELECT duty.id, duty.department, duty.reason FROM duty JOIN payload ON payload.duty = duty.id
+                 WHERE duty.state = 'held' AND duty.kind = 'department_mail' AND payload.purpose = 'intake'
+                 AND duty.department IS NOT NULL ORDER BY duty.created_at",
+                &[],
             )?;
             rows.iter()
                 .map(|row| {
-                    Ok(Due {
-                        id: row.parse(0)?,
-                        kind: row.parse(1)?,
-                    })
+                    let reason = row.opt_text(2)?.and_then(|reason| reason.parse().ok());
+                    Ok((row.parse(0)?, row.parse(1)?, reason))
                 })
                 .collect()
         })
         .await
     }
 
-    /// Department mails that wait for a certificate, whose answers are sealed for intake.
+    /// A duty that is held, with its payload; `None` where it is held no more.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn waiting_for_certificate(&self, limit: u32) -> Result<Vec<Claim>, StoreError> {
+    pub async fn held(&self, id: DutyId) -> Result<Option<Claim>, StoreError> {
         self.read(move |tx| {
-            let rows = tx.query(
-                "SELECT duty.id FROM duty JOIN payload ON payload.duty = duty.id
-                 WHERE duty.state = 'held' AND duty.kind = 'department_mail' AND payload.purpose = 'intake'
-                 ORDER BY duty.created_at LIMIT $1",
-                &[limit.into()],
-            )?;
-            let mut waiting = Vec::new();
-            for row in &rows {
-                waiting.extend(read_claim(tx, row.text(0)?)?.map(|(claim, ..)| claim));
-            }
-            Ok(waiting)
+            let found = read_claim(tx, &id.to_string())?;
+            Ok(found
+                .filter(|(_, state)| *state == DutyState::Held)
+                .map(|(claim, _)| claim))
+        })
+        .await
+    }
+
+    /// Says anew why a duty is held.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn held_because(&self, id: DutyId, reason: Reason) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute(
+                "UPDATE duty SET reason = $2 WHERE id = $1 AND state = 'held'",
+                &[id.to_string().into(), reason.to_string().into()],
+            )
+            .map(drop)
         })
         .await
     }
@@ -331,6 +341,10 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.write(move |tx| {
+            // A submission that goes has no key for them any more.
+            if reserve(tx, &submission.to_string())?.as_deref() != Some("open") {
+                return Ok(false);
+            }
             let gone = tx.execute(
                 "DELETE FROM duty WHERE id = $1 AND state = 'held'",
                 &[held.to_string().into()],
@@ -372,19 +386,25 @@ impl Ledger {
         self.read(move |tx| Ok(decidable(tx, &filter, decision)?.len())).await
     }
 
-    /// A person's decision about all duties that match: try again now, hold, or give up. Answers how many changed. What
-    /// nothing binds any more is deleted: the scheduler's sweep finishes that.
+    /// A person's decision about all duties that match: try again now, hold, or give up, with that person's reason for
+    /// the record. Answers how many changed. What nothing binds any more is deleted: the scheduler's sweep finishes that.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; then nothing changed.
-    pub async fn decide(&self, filter: DutyFilter, decision: Decision, now: Timestamp) -> Result<usize, StoreError> {
+    pub async fn decide(
+        &self,
+        filter: DutyFilter,
+        decision: Decision,
+        why: Option<String>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
         self.write(move |tx| {
-            let ids = decidable(tx, &filter, decision)?;
-            for id in &ids {
-                decide(tx, *id, decision, now)?;
+            let mut changed = 0;
+            for id in decidable(tx, &filter, decision)? {
+                changed += usize::from(decide(tx, id, decision, why.as_deref(), now)?);
             }
-            Ok(ids.len())
+            Ok(changed)
         })
         .await
     }
@@ -404,27 +424,40 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// Which duties the decision can be about, as SQL. What waits for a certificate or a file has nothing yet that could
-    /// be sent, so it is not tried again.
+    /// Which duties the decision can be about, as SQL. An extract is discharged by its confirmation alone, and a journal
+    /// copy that waits to be marked (held without a reason) by its mark. What waits for a certificate has nothing yet
+    /// that could be sent; what was too large for the configuration of its time is looked at again.
     fn applies(self) -> &'static str {
         match self {
             Self::Retry => {
-                "duty.state IN ('ready', 'held', 'failed') AND EXISTS
-                 (SELECT 1 FROM payload WHERE payload.duty = duty.id AND payload.purpose <> 'intake')"
+                "duty.state IN ('ready', 'held', 'failed') AND duty.kind <> 'extract'
+                 AND NOT (duty.state = 'held' AND duty.reason IS NULL) AND EXISTS
+                 (SELECT 1 FROM payload WHERE payload.duty = duty.id
+                     AND (payload.purpose <> 'intake' OR duty.reason = 'too_large'))"
             }
             Self::Release => {
-                "duty.state = 'held' AND EXISTS
+                "duty.state = 'held' AND duty.kind <> 'extract' AND duty.reason IS NOT NULL AND EXISTS
                  (SELECT 1 FROM payload WHERE payload.duty = duty.id AND payload.purpose <> 'intake')"
             }
             Self::Hold => "duty.state IN ('ready', 'failed')",
             Self::Discard => "duty.state IN ('ready', 'held', 'failed')",
         }
     }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Discard => "discard",
+        }
+    }
 }
 
 fn decidable(tx: &mut Tx<'_>, filter: &DutyFilter, decision: Decision) -> Result<Vec<DutyId>, StoreError> {
     let sql = format!(
-        "SELECT duty.id FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES} AND {}",
+        "SELECT duty.id FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES} AND {}
+         ORDER BY duty.submission, duty.id",
         decision.applies()
     );
     tx.query(&sql, &values(filter))?
@@ -433,42 +466,62 @@ fn decidable(tx: &mut Tx<'_>, filter: &DutyFilter, decision: Decision) -> Result
         .collect()
 }
 
-fn decide(tx: &mut Tx<'_>, id: DutyId, decision: Decision, now: Timestamp) -> Result<(), StoreError> {
-    match decision {
-        Decision::Retry | Decision::Release => {
-            tx.execute(
-                "UPDATE duty SET state = 'ready', reason = NULL, next_at = $2 WHERE id = $1",
-                &[id.to_string().into(), now.as_millisecond().into()],
-            )?;
-        }
-        Decision::Hold => {
-            tx.execute(
-                "UPDATE duty SET state = 'held', reason = 'operator' WHERE id = $1",
-                &[id.to_string().into()],
-            )?;
-        }
+/// Carries one decision out; `false` where a worker was faster.
+fn decide(
+    tx: &mut Tx<'_>,
+    id: DutyId,
+    decision: Decision,
+    why: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let text = id.to_string();
+    let row = tx.one(
+        "SELECT submission, kind FROM duty WHERE id = $1",
+        &[text.as_str().into()],
+    )?;
+    let Some(row) = row else { return Ok(false) };
+    let changed = match decision {
+        // What waits sealed for intake stays held without its reason: intake composes it anew.
+        Decision::Retry | Decision::Release => tx.execute(
+            "UPDATE duty SET next_at = $2, created_at = $2, why = $3,
+                 state = CASE WHEN EXISTS (SELECT 1 FROM payload WHERE payload.duty = duty.id
+                     AND payload.purpose = 'intake') THEN 'held' ELSE 'ready' END,
+                 reason = NULL
+             WHERE id = $1 AND state IN ('ready', 'held', 'failed')",
+            &[text.as_str().into(), now.as_millisecond().into(), why.into()],
+        )?,
+        Decision::Hold => tx.execute(
+            "UPDATE duty SET state = 'held', reason = 'operator', why = $2 WHERE id = $1 AND state IN ('ready', 'failed')",
+            &[text.as_str().into(), why.into()],
+        )?,
         Decision::Discard => {
-            settle(tx, id, None, Outcome::Cancel(Reason::Operator), now)?;
+            let settled = settle(tx, id, None, Outcome::Cancel(Reason::Operator), now)?;
+            if settled.counted {
+                tx.execute("UPDATE duty SET why = $2 WHERE id = $1", &[text.as_str().into(), why.into()])?;
+            }
+            u64::from(settled.counted)
         }
+    };
+    if changed > 0 && decision != Decision::Discard {
+        let event = format!("{}_{}", row.text(1)?, decision.as_str());
+        leaf(tx, row.opt_text(0)?, &event, now, None, None)?;
     }
-    Ok(())
+    Ok(changed > 0)
 }
 
 const CLAIM: &str = "SELECT duty.submission, duty.kind, duty.role, duty.department, duty.attempts, duty.created_at,
-    duty.state, duty.next_at, duty.lease_until, payload.owner, payload.purpose, payload.sealed,
+    duty.state, payload.owner, payload.purpose, payload.sealed,
     submission.reference, submission.test, submission.site, submission.form, duty.reason
     FROM duty LEFT JOIN payload ON payload.duty = duty.id LEFT JOIN submission ON submission.id = duty.submission
     WHERE duty.id = $1";
 
-type Found = (Claim, DutyState, Option<Timestamp>, Option<Timestamp>);
-
-fn read_claim(tx: &mut Tx<'_>, id: &str) -> Result<Option<Found>, StoreError> {
+fn read_claim(tx: &mut Tx<'_>, id: &str) -> Result<Option<(Claim, DutyState)>, StoreError> {
     let Some(row) = tx.one(CLAIM, &[id.into()])? else {
         return Ok(None);
     };
-    let payload = match (row.opt_text(9)?, row.opt_text(10)?, row.opt_blob(11)?) {
+    let payload = match (row.opt_text(7)?, row.opt_text(8)?, row.opt_blob(9)?) {
         (Some(owner), Some(purpose), Some(sealed)) => Some(Payload {
-            owner: owner.parse().map_err(|_| StoreError::Unexpected { column: 9 })?,
+            owner: owner.parse().map_err(|_| StoreError::Unexpected { column: 7 })?,
             purpose: purpose.to_owned(),
             sealed: sealed.to_vec(),
         }),
@@ -480,73 +533,84 @@ fn read_claim(tx: &mut Tx<'_>, id: &str) -> Result<Option<Found>, StoreError> {
         kind: row.parse(1)?,
         role: row.text(2)?.to_owned(),
         department: row.opt_text(3)?.and_then(|id| id.parse().ok()),
-        reason: row.opt_text(16)?.and_then(|reason| reason.parse().ok()),
+        reason: row.opt_text(14)?.and_then(|reason| reason.parse().ok()),
         attempts: row.int(4)?,
         created_at: time(row.int(5)?),
         ambiguous: false,
-        reference: row.opt_text(12)?.map(str::to_owned),
-        site: row.opt_text(14)?.and_then(|site| site.parse().ok()),
-        form: row.opt_text(15)?.and_then(|form| form.parse().ok()),
-        test: row.opt_int(13)?.unwrap_or(0) != 0,
+        reference: row.opt_text(10)?.map(str::to_owned),
+        site: row.opt_text(12)?.and_then(|site| site.parse().ok()),
+        form: row.opt_text(13)?.and_then(|form| form.parse().ok()),
+        test: row.opt_int(11)?.unwrap_or(0) != 0,
         payload,
     };
-    Ok(Some((
-        claim,
-        row.parse(6)?,
-        row.opt_int(7)?.map(time),
-        row.opt_int(8)?.map(time),
-    )))
+    Ok(Some((claim, row.parse(6)?)))
 }
 
 fn claim(
     tx: &mut Tx<'_>,
     id: DutyId,
     worker: WorkerId,
-    (now, until): (Timestamp, Timestamp),
-    shard: i64,
+    times: (Timestamp, Timestamp),
 ) -> Result<Option<Claim>, StoreError> {
     let text = id.to_string();
-    let Some((mut claim, state, next_at, lease_until)) = read_claim(tx, &text)? else {
+    let ambiguous = if take(tx, &text, worker, times, DUE)? {
+        false
+    } else if take(tx, &text, worker, times, RUN_OUT)? {
+        true
+    } else {
         return Ok(None);
     };
-    claim.ambiguous = match state {
-        DutyState::Ready if next_at.is_none_or(|at| at <= now) => false,
-        DutyState::Sending if lease_until.is_none_or(|until| until < now) => true,
-        _ => return Ok(None),
-    };
-    let claimed = tx.execute(
-        "UPDATE duty SET state = 'sending', attempts = attempts + 1, lease_owner = $2, lease_until = $3
-         WHERE id = $1 AND state = $4 AND (state = 'ready' OR lease_until < $5)",
-        &[
-            text.into(),
-            worker.0.to_string().into(),
-            until.as_millisecond().into(),
-            state.as_str().into(),
-            now.as_millisecond().into(),
-        ],
-    )?;
-    if claimed == 0 {
+    // Read after it was taken: what is read now is what the worker has in hand.
+    let Some((mut claim, _)) = read_claim(tx, &text)? else {
         return Ok(None);
-    }
-    claim.attempts += 1;
-    if claim.ambiguous {
-        count_possible(tx, &claim, shard)?;
+    };
+    claim.ambiguous = ambiguous;
+    if ambiguous {
+        count_possible(tx, &claim)?;
     }
     Ok(Some(claim))
 }
 
+const DUE: &str = "state = 'ready' AND (next_at IS NULL OR next_at <= $4)";
+const RUN_OUT: &str = "state = 'sending' AND (lease_until IS NULL OR lease_until < $4)";
+
+/// Takes a duty in a certain state: of several workers at once, the statement's condition lets one.
+fn take(
+    tx: &mut Tx<'_>,
+    id: &str,
+    worker: WorkerId,
+    (now, until): (Timestamp, Timestamp),
+    condition: &str,
+) -> Result<bool, StoreError> {
+    let taken = tx.execute(
+        &format!(
+            "UPDATE duty SET state = 'sending', attempts = attempts + 1, lease_owner = $2, lease_until = $3
+             WHERE id = $1 AND {condition}"
+        ),
+        &[
+            id.into(),
+            worker.0.to_string().into(),
+            until.as_millisecond().into(),
+            now.as_millisecond().into(),
+        ],
+    )?;
+    Ok(taken > 0)
+}
+
 /// Counts a mail that may have gone out and goes out again.
-fn count_possible(tx: &mut Tx<'_>, claim: &Claim, shard: i64) -> Result<(), StoreError> {
+fn count_possible(tx: &mut Tx<'_>, claim: &Claim) -> Result<(), StoreError> {
     let scope = Scope {
         site: claim.site.as_ref().map_or("", SiteId::as_str),
         form: claim.form.as_ref().map_or("", FormId::as_str),
         test: claim.test,
-        shard,
     };
     scope.add(tx, Counter::PossibleMail, 1)
 }
 
 /// Settles one duty. Without a worker it is a person's decision.
+///
+/// The submission is reserved first: of two last duties that are settled at the same moment, the later one sees that the
+/// other is done, and begins the deletion.
 fn settle(
     tx: &mut Tx<'_>,
     id: DutyId,
@@ -564,10 +628,11 @@ fn settle(
         Outcome::Cancel(reason) => (DutyState::Cancelled, Some(reason), None),
     };
     // What happened counts whoever did it; what did not happen is only said by the one who holds the lease.
-    let mine = if outcome == Outcome::Done || worker.is_none() {
-        ""
-    } else {
-        " AND lease_owner = $6"
+    // A person does not decide over what a worker has in hand.
+    let mine = match worker {
+        None => " AND state <> 'sending'",
+        Some(_) if outcome == Outcome::Done => "",
+        Some(_) => " AND lease_owner = $6",
     };
     let mut values: Vec<Value> = vec![
         text.as_str().into(),
@@ -576,9 +641,10 @@ fn settle(
         next_at.map(Timestamp::as_millisecond).into(),
         state.is_discharged().then(|| now.as_millisecond()).into(),
     ];
-    if !mine.is_empty() {
-        values.push(worker.map(|worker| worker.0.to_string()).into());
+    if let (Some(worker), true) = (worker, outcome != Outcome::Done) {
+        values.push(worker.0.to_string().into());
     }
+    reserve_of(tx, &text)?;
     let changed = tx.execute(
         &format!(
             "UPDATE duty SET state = $2, reason = $3, next_at = $4, done_at = $5, lease_owner = NULL, lease_until = NULL
@@ -590,6 +656,15 @@ fn settle(
         return Ok(Settled::default());
     }
     after_settling(tx, &text, outcome, now)
+}
+
+/// Reserves the submission of a duty.
+fn reserve_of(tx: &mut Tx<'_>, duty: &str) -> Result<(), StoreError> {
+    let row = tx.one("SELECT submission FROM duty WHERE id = $1", &[duty.into()])?;
+    match row.as_ref().map(|row| row.opt_text(0)).transpose()?.flatten() {
+        Some(submission) => reserve(tx, submission).map(drop),
+        None => Ok(()),
+    }
 }
 
 fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -> Result<Settled, StoreError> {

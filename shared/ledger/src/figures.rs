@@ -83,7 +83,7 @@ impl Ledger {
         self.read(move |tx| {
             let mut figures = counted(tx, test)?;
             let row = tx.one(
-                "SELECT COUNT(*), MIN(received_at) FROM submission WHERE state IN ('open', 'deleting') AND test = $1",
+                "SELECT COUNT(*), MIN(received_at) FROM submission WHERE (state = 'open' OR state = 'deleting') AND test = $1",
                 &[test.into()],
             )?;
             if let Some(row) = row {

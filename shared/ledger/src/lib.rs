@@ -6,11 +6,14 @@
 //! What this crate is not: it holds no key and opens no payload; what it stores of an answer is sealed by the vault
 //! before it comes here.
 
+mod arrival;
 mod counter;
 mod deletion;
 mod duty;
+mod evidence;
 mod figures;
 mod intake;
+mod lineage;
 mod model;
 mod outbox;
 mod quarantine;
@@ -21,10 +24,12 @@ mod schema;
 use store::{Store, StoreError, Url};
 
 pub use counter::Counter;
-pub use duty::{Claim, Decision, Due, DutyFilter, DutyRow, Outcome, Settled};
+pub use duty::{Claim, Decision, DutyFilter, DutyRow, Outcome, Settled};
+pub use evidence::{EvidenceLeaf, EvidenceLog, Sequenced};
 pub use figures::{Duplicates, Figures, StateCounts};
-pub use intake::{Lineage, Recorded};
-pub use model::{EventDates, NewDuty, NewSubmission, Payload, WorkerId};
+pub use intake::Recorded;
+pub use lineage::Lineage;
+pub use model::{Arrival, EventSaid, NewDuty, NewSubmission, Payload, ReceiptAddress, WorkerId};
 pub use outbox::{EventData, Outgoing, SiteEvent};
 pub use quarantine::{NewQuarantined, QuarantineFilter, QuarantineRow, Sealed, Untold};
 pub use read::{DutyView, EvidenceView, SubmissionFilter, SubmissionView};
@@ -34,22 +39,14 @@ pub use schedule::{Request, RunRow, WorkerRow};
 #[derive(Clone)]
 pub struct Ledger {
     store: Store,
-    /// Which shard of the counters this process adds to, so that replicas do not wait for each other's rows.
-    shard: i64,
 }
 
 impl Ledger {
     /// A ledger on the store at this address; nothing is opened before it is needed.
     #[must_use]
     pub fn new(url: &Url) -> Self {
-        let shard = if url.is_sqlite() {
-            0
-        } else {
-            i64::from(std::process::id() % 16)
-        };
         Self {
             store: Store::new(url, schema::OPTIONS),
-            shard,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What goes into the ledger.
 
+use domain::event::Dates;
 use domain::lineage::Order;
 use domain::submission::Kind;
 use domain::{DepartmentId, DutyId, DutyKind, DutyState, FormId, Reason, Reference, SiteId, SubmissionId};
@@ -54,17 +55,32 @@ pub struct NewDuty {
     pub payload: Option<Payload>,
 }
 
-/// The dates of an event, as a message or form gives them.
+/// A message's arrival: whose it is, and what its site calls it.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The producer.
+    pub site: SiteId,
+    /// The form.
+    pub form: FormId,
+    /// Counted apart.
+    pub test: bool,
+    /// The site's uuid, sid and serial.
+    pub ids: [Option<String>; 3],
+    /// The site's own running number of its messages, where it gives one: a gap is counted.
+    pub sequence: Option<i64>,
+    /// The quarantined message that this one was, when it is tried again: it arrived when it was put aside.
+    pub was_quarantined: Option<SubmissionId>,
+}
+
+/// The event that a registration is for, and what the message and the form say of its dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventDates {
+pub struct EventSaid {
     /// `site/form/entity_id` or `site/form`.
     pub id: String,
-    /// The registration deadline.
-    pub deadline: Option<Timestamp>,
-    /// When it has been held.
-    pub held: Option<Timestamp>,
-    /// Whether the message said them, and not the form alone.
-    pub from_message: bool,
+    /// What the message says.
+    pub message: Dates<Timestamp>,
+    /// What the form says.
+    pub form: Dates<Timestamp>,
 }
 
 /// A submission to be recorded, with everything that is owed for it.
@@ -74,10 +90,8 @@ pub struct NewSubmission {
     pub id: SubmissionId,
     /// What the citizen quotes.
     pub reference: Reference,
-    /// The producer.
-    pub site: SiteId,
-    /// The form.
-    pub form: FormId,
+    /// Whose it is.
+    pub arrival: Arrival,
     /// What the form is for.
     pub kind: Kind,
     /// The department that acts on it.
@@ -88,14 +102,10 @@ pub struct NewSubmission {
     pub latest: bool,
     /// Sent after the deadline: not kept for the event.
     pub late: bool,
-    /// Counted apart.
-    pub test: bool,
-    /// When it was taken.
+    /// When it came.
     pub received_at: Timestamp,
     /// When an undelivered mail of it raises an alarm.
     pub alarm_at: Timestamp,
-    /// The site's uuid, sid and serial, in the clear until the site knows of the deletion.
-    pub site_ids: [Option<String>; 3],
     /// The keyed digest of what identifies it, where anything does; and under every live epoch, to look for.
     pub identity: Option<Vec<u8>>,
     /// The same under every live epoch.
@@ -113,17 +123,28 @@ pub struct NewSubmission {
     /// What serialises those of one identity among replicas.
     pub lock: i64,
     /// The event that it registers for.
-    pub event: Option<EventDates>,
+    pub event: Option<EventSaid>,
     /// What is owed.
     pub duties: Vec<NewDuty>,
-    /// Whether the content of all its files came, so that earlier versions need not wait for it.
+    /// Whether it brings the content of its files, and so what earlier versions wait for.
     pub brings_files: bool,
     /// A digest of the content under the submission's own key.
     pub mac: Vec<u8>,
-    /// The keyed digest of the receipt's address, where there is a receipt: counted against its limit.
-    pub receipt_address: Option<Vec<u8>>,
-    /// The site's own running number of its messages, where it gives one: a gap is counted.
-    pub sequence: Option<i64>,
-    /// The quarantined message that this one was, when it was tried again.
-    pub was_quarantined: Option<SubmissionId>,
+    /// The receipt's address, where there is a receipt, counted against its limit.
+    pub receipt: Option<ReceiptAddress>,
+}
+
+/// A receipt's address by its keyed digests, and how many receipts it may get.
+#[derive(Clone)]
+pub struct ReceiptAddress {
+    /// Under the current epoch; what is stored.
+    pub digest: Vec<u8>,
+    /// Under every live epoch.
+    pub digests: Vec<Vec<u8>>,
+    /// What serialises those of one address among replicas.
+    pub lock: i64,
+    /// Receipts since this time count.
+    pub since: Timestamp,
+    /// So many are sent.
+    pub most: i64,
 }

@@ -3,7 +3,7 @@
 use domain::SubmissionId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use store::{StoreError, Tx, Value};
+use store::{Row, StoreError, Tx, Value};
 
 use crate::Ledger;
 
@@ -69,6 +69,8 @@ pub struct Outgoing {
     pub at: Timestamp,
     /// What is said.
     pub data: EventData,
+    /// The place in the evidence log of the leaf that it follows, once that is signed.
+    pub evidence: Option<i64>,
 }
 
 /// Writes an evidence leaf.
@@ -93,7 +95,7 @@ pub(crate) fn leaf(
     .map(drop)
 }
 
-/// Puts an event on its way.
+/// Puts an event on its way. It follows the last leaf about the same submission, written in this transaction or before.
 pub(crate) fn tell(
     tx: &mut Tx<'_>,
     site: &str,
@@ -104,7 +106,8 @@ pub(crate) fn tell(
 ) -> Result<(), StoreError> {
     let text = serde_json::to_string(data).expect("event data is plain JSON");
     tx.execute(
-        "INSERT INTO outbox (submission, site, form, event, at, data) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO outbox (submission, site, form, event, at, data, leaf)
+         VALUES ($1, $2, $3, $4, $5, $6, (SELECT MAX(seq) FROM leaf WHERE submission = $1))",
         &[
             Value::from(data.id.as_ref()),
             site.into(),
@@ -136,18 +139,39 @@ pub(crate) fn tell_of(tx: &mut Tx<'_>, id: SubmissionId, event: SiteEvent, at: T
 }
 
 impl Ledger {
-    /// The oldest events that are not known to have reached the broker.
+    /// The sites that events wait for.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn outgoing(&self, limit: u32) -> Result<Vec<Outgoing>, StoreError> {
+    pub async fn outgoing_sites(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|tx| {
+            let rows = tx.query("SELECT DISTINCT site FROM outbox ORDER BY site", &[])?;
+            rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+        })
+        .await
+    }
+
+    /// The oldest events of a site that are not known to have reached the broker; with `signed`, only as far as the leaves that
+    /// they follow are signed, so that a site never knows of what the evidence might yet lose.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn outgoing(&self, site: String, limit: u32, signed: bool) -> Result<Vec<Outgoing>, StoreError> {
         self.read(move |tx| {
             let rows = tx.query(
-                "SELECT seq, site, form, event, at, data FROM outbox ORDER BY seq LIMIT $1",
-                &[limit.into()],
+                "SELECT outbox.seq, outbox.site, outbox.form, outbox.event, outbox.at, outbox.data, outbox.leaf,
+                     (SELECT log_index FROM leaf JOIN evidence_log ON evidence_log.year = leaf.log_year
+                         WHERE leaf.seq = outbox.leaf AND leaf.log_index < evidence_log.signed)
+                 FROM outbox WHERE outbox.site = $2 ORDER BY outbox.seq LIMIT $1",
+                &[limit.into(), site.into()],
             )?;
+            let ready = |row: &Row| -> Result<bool, StoreError> {
+                Ok(!signed || row.opt_int(6)?.is_none() || row.opt_int(7)?.is_some())
+            };
             rows.iter()
+                .take_while(|row| ready(row).unwrap_or(true))
                 .map(|row| {
                     Ok(Outgoing {
                         seq: row.int(0)?,
@@ -156,6 +180,7 @@ impl Ledger {
                         event: row.text(3)?.to_owned(),
                         at: crate::read::time(row.int(4)?),
                         data: serde_json::from_str(row.text(5)?).map_err(|_| StoreError::Unexpected { column: 5 })?,
+                        evidence: row.opt_int(7)?,
                     })
                 })
                 .collect()

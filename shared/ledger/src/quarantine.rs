@@ -41,6 +41,8 @@ pub struct NewQuarantined {
     pub redelivered: bool,
     /// The message, sealed for intake under its own key.
     pub sealed: Vec<u8>,
+    /// The site's uuid, sid and serial, where they could be read.
+    pub ids: [Option<String>; 3],
 }
 
 /// A message in quarantine, without its content.
@@ -154,15 +156,17 @@ impl Ledger {
     ///
     /// [`StoreError`]; then nothing was recorded.
     pub async fn quarantine(&self, new: NewQuarantined) -> Result<bool, StoreError> {
-        let shard = self.shard;
         self.write(move |tx| {
             let form = new.form.as_ref().map_or("", FormId::as_str);
             let scope = Scope {
                 site: new.site.as_str(),
                 form,
                 test: new.test,
-                shard,
             };
+            if new.redelivered {
+                // Two replicas may have the same delivery in hand.
+                tx.lock(lock_of(&new.body))?;
+            }
             scope.add(tx, Counter::Arrived, 1)?;
             if new.redelivered && is_known(tx, &new.bodies)? {
                 scope.add(tx, Counter::Duplicates, 1)?;
@@ -179,9 +183,13 @@ impl Ledger {
                 Some(new.reason.as_str()),
                 None,
             )?;
+            let [uuid, sid, serial] = new.ids.clone();
             let data = EventData {
+                uuid,
+                sid,
+                serial,
                 id: Some(id),
-                ..EventData::default()
+                reference: None,
             };
             tell(
                 tx,
@@ -250,28 +258,6 @@ impl Ledger {
         .await
     }
 
-    /// A message that was tried again and turned out to be known, or a draft.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]
-    pub async fn quarantined_was(&self, id: SubmissionId, counter: Counter, now: Timestamp) -> Result<(), StoreError> {
-        let shard = self.shard;
-        self.write(move |tx| {
-            if let Some((site, form, test)) = scope_of(tx, id)? {
-                Scope {
-                    site: &site,
-                    form: &form,
-                    test,
-                    shard,
-                }
-                .add(tx, counter, 1)?;
-            }
-            leave(tx, id, "retried", None, now, shard)
-        })
-        .await
-    }
-
     /// A person gives up the messages that match: their content goes; they stay counted as quarantined. Answers the
     /// ids whose keys are to be destroyed.
     ///
@@ -285,7 +271,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Vec<SubmissionId>, StoreError> {
         self.write(move |tx| {
-            let sql = format!("SELECT id FROM quarantine WHERE {MATCHES}");
+            let sql = format!("SELECT id FROM quarantine WHERE {MATCHES} ORDER BY id");
             let filter = QuarantineFilter {
                 waiting: true,
                 ..filter
@@ -295,31 +281,40 @@ impl Ledger {
                 .iter()
                 .map(|row| row.parse(0))
                 .collect::<Result<_, _>>()?;
-            for id in &ids {
-                let id = id.to_string();
-                tx.execute(
-                    "UPDATE quarantine SET state = 'discarded', sealed = NULL, decided_at = $2, why = $3 WHERE id = $1",
-                    &[id.as_str().into(), now.as_millisecond().into(), why.as_str().into()],
+            let mut discarded = Vec::new();
+            for id in ids {
+                let text = id.to_string();
+                // It may have been tried again, and taken, since it was looked up.
+                let changed = tx.execute(
+                    "UPDATE quarantine SET state = 'discarded', sealed = NULL, decided_at = $2, why = $3
+                     WHERE id = $1 AND state = 'waiting'",
+                    &[text.as_str().into(), now.as_millisecond().into(), why.as_str().into()],
                 )?;
-                leaf(tx, Some(&id), "quarantine_discarded", now, None, None)?;
+                if changed > 0 {
+                    leaf(tx, Some(&text), "quarantine_discarded", now, None, None)?;
+                    discarded.push(id);
+                }
             }
-            Ok(ids)
+            Ok(discarded)
         })
         .await
     }
 
-    /// The oldest message that each department has not been told of.
+    /// The oldest message that each department has not been told of, but for departments that were told of others since
+    /// this time.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn untold_quarantine(&self) -> Result<Vec<Untold>, StoreError> {
-        self.read(|tx| {
+    pub async fn untold_quarantine(&self, told_since: Timestamp) -> Result<Vec<Untold>, StoreError> {
+        self.read(move |tx| {
             let rows = tx.query(
                 "SELECT department, site, test, id, reason, received_at FROM quarantine
                  WHERE state = 'waiting' AND notified_at IS NULL AND department IS NOT NULL
+                 AND department NOT IN (SELECT department FROM quarantine
+                     WHERE notified_at > $1 AND department IS NOT NULL)
                  ORDER BY department, site, test, received_at",
-                &[],
+                &[told_since.as_millisecond().into()],
             )?;
             let mut untold: Vec<Untold> = Vec::new();
             for row in &rows {
@@ -403,6 +398,11 @@ impl Ledger {
     }
 }
 
+/// What serialises deliveries of one message: the beginning of its digest.
+fn lock_of(body: &[u8]) -> i64 {
+    body.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+}
+
 fn is_known(tx: &mut Tx<'_>, bodies: &[Vec<u8>]) -> Result<bool, StoreError> {
     for body in bodies {
         if tx
@@ -448,31 +448,25 @@ fn scope_of(tx: &mut Tx<'_>, id: SubmissionId) -> Result<Option<(String, String,
     .transpose()
 }
 
-/// Takes a message out of quarantine: its content goes, and it is no longer counted there.
-pub(crate) fn leave(
-    tx: &mut Tx<'_>,
-    id: SubmissionId,
-    state: &str,
-    why: Option<&str>,
-    now: Timestamp,
-    shard: i64,
-) -> Result<(), StoreError> {
+/// Takes a message that was tried again out of quarantine: its content goes, and it is no longer counted there, nor as
+/// having arrived as what it was taken for then.
+pub(crate) fn leave(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp) -> Result<(), StoreError> {
     let Some((site, form, test)) = scope_of(tx, id)? else {
-        return Ok(());
+        return Err(StoreError::Conflict);
     };
     let left = tx.execute(
-        "UPDATE quarantine SET state = $2, sealed = NULL, decided_at = $3, why = $4 WHERE id = $1 AND state = 'waiting'",
-        &[id.to_string().into(), state.into(), now.as_millisecond().into(), why.into()],
+        "UPDATE quarantine SET state = 'retried', sealed = NULL, decided_at = $2 WHERE id = $1 AND state = 'waiting'",
+        &[id.to_string().into(), now.as_millisecond().into()],
     )?;
     if left == 0 {
         return Err(StoreError::Conflict);
     }
     leaf(tx, Some(&id.to_string()), "quarantine_retried", now, None, None)?;
-    Scope {
+    let scope = Scope {
         site: &site,
         form: &form,
         test,
-        shard,
-    }
-    .add(tx, Counter::Quarantined, -1)
+    };
+    scope.add(tx, Counter::Quarantined, -1)?;
+    scope.add(tx, Counter::Arrived, -1)
 }

@@ -5,7 +5,11 @@ use store::{Journal, Migration, Options};
 pub(crate) const OPTIONS: Options = Options {
     schema: "kvit",
     journal: Journal::Wal,
-    migrations: &[Migration { sql: FIRST }],
+    migrations: &[
+        Migration { sql: FIRST },
+        Migration { sql: EVIDENCE },
+        Migration { sql: SWEEPS },
+    ],
     writers: 4,
     readers: 2,
 };
@@ -52,6 +56,7 @@ CREATE TABLE duty (
     department TEXT,
     state TEXT NOT NULL,
     reason TEXT,
+    why TEXT,
     attempts BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     next_at BIGINT,
@@ -88,6 +93,7 @@ CREATE TABLE outbox (
     at BIGINT NOT NULL,
     data TEXT NOT NULL
 );
+CREATE INDEX outbox_site ON outbox (site, seq);
 CREATE TABLE quarantine (
     id TEXT PRIMARY KEY,
     site TEXT NOT NULL,
@@ -122,8 +128,9 @@ CREATE TABLE event (
     site TEXT NOT NULL,
     form TEXT NOT NULL,
     deadline BIGINT,
+    deadline_source TEXT,
     held BIGINT,
-    source TEXT NOT NULL
+    held_source TEXT
 );
 CREATE TABLE receipt_window (address {bytes} NOT NULL, at BIGINT NOT NULL);
 CREATE INDEX receipt_window_address ON receipt_window (address, at);
@@ -156,3 +163,30 @@ CREATE TABLE request (
     done_at BIGINT
 );
 CREATE INDEX request_open ON request (state, kind) WHERE state = 'open'";
+
+/// The evidence log: which leaf stands where in which year's log, how much of each is signed, who sequences, and which
+/// leaf an event follows.
+const EVIDENCE: &str = "
+ALTER TABLE leaf ADD COLUMN log_year BIGINT;
+CREATE INDEX leaf_unsequenced ON leaf (seq) WHERE log_index IS NULL;
+CREATE UNIQUE INDEX leaf_sequenced ON leaf (log_year, log_index) WHERE log_index IS NOT NULL;
+CREATE TABLE evidence_log (
+    year BIGINT PRIMARY KEY,
+    origin TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    signed BIGINT NOT NULL,
+    mailed BIGINT NOT NULL
+);
+CREATE TABLE sequencer (id BIGINT PRIMARY KEY, worker TEXT NOT NULL, until BIGINT NOT NULL);
+ALTER TABLE outbox ADD COLUMN leaf BIGINT";
+
+/// What the sweeps look for. SQLite uses a partial index only where the statement says its condition word for word, so
+/// there is one for each state.
+const SWEEPS: &str = "
+DROP INDEX duty_open;
+DROP INDEX submission_unfinished;
+CREATE INDEX duty_ready ON duty (next_at) WHERE state = 'ready';
+CREATE INDEX duty_sending ON duty (lease_until) WHERE state = 'sending';
+CREATE INDEX duty_held ON duty (created_at) WHERE state = 'held';
+CREATE INDEX submission_open ON submission (received_at) WHERE state = 'open';
+CREATE INDEX submission_deleting ON submission (received_at) WHERE state = 'deleting'";

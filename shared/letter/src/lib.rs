@@ -12,6 +12,7 @@
 mod answers;
 mod department;
 mod error;
+mod key_test;
 mod labels;
 mod mime;
 mod names;
@@ -30,6 +31,7 @@ use jiff::tz::TimeZone;
 
 pub use department::DepartmentInput;
 pub use error::LetterError;
+pub use key_test::KeyTestInput;
 pub use notice::{Notice, NoticeInput};
 pub use parcel::{Mail, NotAParcel, Parcel, PlainMail};
 pub use receipt::ReceiptInput;

@@ -90,6 +90,7 @@ impl Letters {
             };
             self.notice_words(&input, language)?;
         }
+        self.key_test_words(department, &["0123 4567".to_owned()], language)?;
         Ok(())
     }
 }

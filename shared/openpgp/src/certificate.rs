@@ -11,7 +11,9 @@ use sequoia_openpgp::cert::{CertParser, Preferences};
 use sequoia_openpgp::packet::UserID;
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::policy::StandardPolicy;
+use sequoia_openpgp::serialize::SerializeInto;
 
+use crate::seal::SealError;
 use crate::verdict::{LiveKey, Purpose, judge, turning_points};
 
 /// Larger than any department's certificate; a submitter's is untrusted input.
@@ -205,6 +207,15 @@ impl Certificate {
             Some(subkey) => name_of(subkey.key().role_as_unspecified()),
             None => name_of(self.0.cert.primary_key().key().role_as_unspecified()),
         }
+    }
+
+    /// The certificate as text, without anything secret: to hand on, or to record.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Backend`] where the backend failed.
+    pub fn armored(&self) -> Result<Vec<u8>, SealError> {
+        self.0.cert.armored().to_vec().map_err(SealError::Backend)
     }
 
     /// The verdict at `now`: the last one, while it holds.

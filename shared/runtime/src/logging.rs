@@ -38,6 +38,12 @@ pub fn init() {
     };
 }
 
+/// Starts logging into a file, one JSON object a line. Starting twice does nothing.
+pub fn init_into(file: std::fs::File) {
+    let filter = std::env::var(VARIABLE).unwrap_or_default();
+    let _ = machines(&filter, std::sync::Mutex::new(file)).try_init();
+}
+
 /// Lines for people.
 fn people<W>(filter: &str, writer: W) -> impl Subscriber + Send + Sync + use<W>
 where

@@ -94,6 +94,16 @@ impl ConfigArgs {
     ///
     /// Every fault, and the warnings too.
     pub fn load(&self) -> Result<Loaded, Findings> {
+        Loaded::load_with(&self.path(), &self.layers())
+    }
+
+    /// What can be read of it, with every fault and warning.
+    #[must_use]
+    pub fn examine(&self) -> (Option<Loaded>, Findings) {
+        Loaded::examine(&self.path(), &self.layers())
+    }
+
+    fn layers(&self) -> Layers {
         let mut layers = Layers::from_environment();
         for (key, value) in &self.set {
             layers = layers.with_flag(key, value);
@@ -101,7 +111,7 @@ impl ConfigArgs {
         if self.no_declare {
             layers = layers.with_flag("broker.declare", "false");
         }
-        Loaded::load_with(&self.path(), &layers)
+        layers
     }
 }
 

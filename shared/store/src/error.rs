@@ -2,6 +2,8 @@
 //!
 //! A database's own error text may hold row values (PostgreSQL's DETAIL does), so nothing of it is kept but its code.
 
+use std::io;
+
 /// Why a job did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -55,7 +57,7 @@ impl StoreError {
 
     /// Whether the connection must be opened anew.
     pub(crate) fn breaks_connection(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::CannotWrite { .. })
     }
 }
 
@@ -69,7 +71,7 @@ impl From<rusqlite::Error> for StoreError {
         };
         let code = format!("sqlite {}", failure.extended_code);
         match failure.code {
-            Code::DatabaseBusy | Code::DatabaseLocked => Self::Busy,
+            Code::DatabaseBusy | Code::DatabaseLocked | Code::FileLockingProtocolFailed => Self::Busy,
             Code::ConstraintViolation => Self::Conflict,
             Code::DiskFull | Code::SystemIoFailure | Code::ReadOnly => Self::CannotWrite { code },
             Code::CannotOpen | Code::NotADatabase | Code::PermissionDenied => Self::Unavailable { code },
@@ -81,16 +83,26 @@ impl From<rusqlite::Error> for StoreError {
 impl From<postgres::Error> for StoreError {
     fn from(error: postgres::Error) -> Self {
         let Some(state) = error.code() else {
-            return Self::Unavailable {
-                code: "postgres connection".to_owned(),
+            let lost =
+                error.is_closed() || std::error::Error::source(&error).is_some_and(|cause| cause.is::<io::Error>());
+            return if lost {
+                Self::Unavailable {
+                    code: "postgres connection".to_owned(),
+                }
+            } else {
+                Self::Statement {
+                    code: "postgres client".to_owned(),
+                }
             };
         };
         let code = format!("postgres {}", state.code());
-        match state.code().get(..2) {
-            Some("08" | "57" | "28" | "3D") => Self::Unavailable { code },
-            Some("53" | "58") => Self::CannotWrite { code },
-            Some("23") => Self::Conflict,
-            Some("40" | "55") => Self::Busy,
+        match (state.code(), state.code().get(..2)) {
+            // Read-only: a standby, which another server may replace any moment.
+            ("25006", _) => Self::CannotWrite { code },
+            ("25P03" | "53300", _) | (_, Some("08" | "57" | "28" | "3D")) => Self::Unavailable { code },
+            (_, Some("53" | "58")) => Self::CannotWrite { code },
+            (_, Some("23")) => Self::Conflict,
+            (_, Some("40" | "55")) => Self::Busy,
             _ => Self::Statement { code },
         }
     }

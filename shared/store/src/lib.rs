@@ -2,13 +2,20 @@
 //!
 //! The ledger and the vault write their statements once, with `$1` parameters and the types that both engines share
 //! (64-bit integers, text, bytes). A *job* is a synchronous function over a [`Tx`]; [`Store::write`] runs it in a
-//! transaction on a thread of the store's own and answers after the commit. Jobs that wait at the same moment share one
-//! commit, each in a savepoint of its own: that is what makes `synchronous=FULL` affordable.
+//! transaction on a thread of the store's own and answers after the commit. On SQLite, jobs that wait at the same moment
+//! share one commit, each in a savepoint of its own: that is what makes `synchronous=FULL` affordable. On PostgreSQL
+//! several connections write, and the server shares the flush among them.
+//!
+//! A job that is answered with `Ok` is committed. A job that is answered with an error is not, but for one case that no
+//! store can exclude: the connection was lost after the commit was sent and before its answer came. Whoever repeats a
+//! job must recognise that it was done.
 //!
 //! What this crate is not: it has no tables, and knows nothing of submissions or keys.
 
 mod engine;
 mod error;
+mod tx;
+mod url;
 mod value;
 mod worker;
 
@@ -16,8 +23,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-pub use engine::{Tx, Url};
 pub use error::{StoreError, UrlError};
+pub use tx::Tx;
+pub use url::Url;
 pub use value::{Row, Value};
 use worker::{Pool, Work};
 
@@ -67,8 +75,8 @@ impl Store {
     pub fn new(url: &Url, options: Options) -> Self {
         let writers = if url.is_sqlite() { 1 } else { options.writers };
         Self {
-            writers: Arc::new(Pool::start(url, options, writers, false)),
-            readers: Arc::new(Pool::start(url, options, options.readers, true)),
+            writers: Arc::new(Pool::new(url, options, writers, false)),
+            readers: Arc::new(Pool::new(url, options, options.readers, true)),
         }
     }
 
@@ -76,7 +84,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// What the job says, or [`StoreError`] where the store could not be reached or did not commit.
+    /// What the job says, or [`StoreError`] where the store could not be reached or did not commit, or where a statement
+    /// failed and the job passed over it.
     pub async fn write<T, E, F>(&self, job: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -121,5 +130,5 @@ where
         (succeeded, reply)
     });
     pool.send(work);
-    answered.await.unwrap_or_else(|_| Err(E::from(StoreError::Stopped)))
+    answered.await.unwrap_or_else(|_| Err(E::from(StoreError::Panicked)))
 }

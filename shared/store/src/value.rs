@@ -1,12 +1,14 @@
 //! The values that both engines share.
 
+use std::fmt;
+
 use postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::StoreError;
 
-/// A parameter or a column: null, a 64-bit integer, text, or bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A parameter or a column: null, a 64-bit integer, text, or bytes. `Debug` shows what it is and not what it says.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// Nothing.
     Null,
@@ -31,11 +33,31 @@ from! {
     i32 => |value: i32| Value::Int(value.into()),
     u32 => |value: u32| Value::Int(value.into()),
     bool => |value: bool| Value::Int(value.into()),
-    String => Value::Text,
-    &str => |value: &str| Value::Text(value.to_owned()),
-    &String => |value: &String| Value::Text(value.clone()),
+    String => text,
+    &str => |value: &str| text(value.to_owned()),
+    &String => |value: &String| text(value.clone()),
     Vec<u8> => Value::Blob,
     &[u8] => |value: &[u8]| Value::Blob(value.to_vec()),
+}
+
+/// Text that both engines take: PostgreSQL has no NUL in it, and a site's own ids may hold one.
+fn text(value: String) -> Value {
+    Value::Text(if value.contains('\0') {
+        value.replace('\0', "\u{fffd}")
+    } else {
+        value
+    })
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "Null",
+            Self::Int(_) => "Int(…)",
+            Self::Text(_) => "Text(…)",
+            Self::Blob(_) => "Blob(…)",
+        })
+    }
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {
@@ -57,11 +79,12 @@ impl rusqlite::ToSql for Value {
 
 impl ToSql for Value {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match self {
-            Self::Null => Ok(IsNull::Yes),
-            Self::Int(number) => number.to_sql(ty, out),
-            Self::Text(text) => text.to_sql(ty, out),
-            Self::Blob(bytes) => bytes.to_sql(ty, out),
+        match (self, ty) {
+            (Self::Null, _) => Ok(IsNull::Yes),
+            (Self::Int(number), &Type::INT8) => number.to_sql(ty, out),
+            (Self::Text(text), &Type::TEXT | &Type::VARCHAR) => text.to_sql(ty, out),
+            (Self::Blob(bytes), &Type::BYTEA) => bytes.to_sql(ty, out),
+            _ => Err("a parameter of another type".into()),
         }
     }
 

@@ -1,9 +1,10 @@
 //! The threads that own the connections, and the grouping of commits.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::engine::Connection;
 use crate::{Options, StoreError, Tx, Url};
@@ -13,119 +14,231 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// A job: runs in an open transaction, or is told why there is none; says whether it succeeded.
 pub(crate) type Work = Box<dyn FnOnce(Result<&mut Tx<'_>, StoreError>) -> (bool, Reply) + Send>;
 
-/// The most jobs that share a commit: bounds how long the first of them waits.
+/// The most jobs that share a commit of SQLite: bounds how long the first of them waits.
+///
+/// PostgreSQL makes the commits of several connections durable together by itself; jobs that shared a transaction there
+/// would hold each other's locks, and two such groups could wait for each other.
 const GROUP: usize = 128;
 
-/// Threads with a connection each, and the queue that they serve. They end when the pool is dropped.
-pub(crate) struct Pool {
-    queue: Sender<Work>,
-}
+/// How long a thread and its connection wait for the next job, unless they are the last.
+const IDLE: Duration = Duration::from_secs(60);
 
-impl Pool {
-    pub(crate) fn start(url: &Url, options: Options, threads: usize, read_only: bool) -> Self {
-        let (queue, jobs) = channel();
-        let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..threads.max(1) {
-            let worker = Worker {
-                url: url.clone(),
-                options,
-                read_only,
-                connection: None,
-            };
-            let jobs = Arc::clone(&jobs);
-            let name = if read_only { "store-read" } else { "store-write" };
-            thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || worker.serve(&jobs))
-                .expect("a thread can be started");
-        }
-        Self { queue }
-    }
+/// The queue, and as many threads with a connection each as have been needed at once. They end when the pool is dropped,
+/// after the jobs that wait.
+pub(crate) struct Pool(Arc<Shared>);
 
-    pub(crate) fn send(&self, work: Work) {
-        if let Err(unsent) = self.queue.send(work) {
-            let (_, reply) = (unsent.0)(Err(StoreError::Stopped));
-            reply(Err(StoreError::Stopped));
-        }
-    }
-}
-
-struct Worker {
+struct Shared {
+    queue: Mutex<Queue>,
+    more: Condvar,
     url: Url,
     options: Options,
     read_only: bool,
+    most_threads: usize,
+    group: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Work>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(url: &Url, options: Options, threads: usize, read_only: bool) -> Self {
+        let group = if url.is_sqlite() && !read_only { GROUP } else { 1 };
+        Self(Arc::new(Shared {
+            queue: Mutex::default(),
+            more: Condvar::new(),
+            url: url.clone(),
+            options,
+            read_only,
+            most_threads: threads.max(1),
+            group,
+        }))
+    }
+
+    pub(crate) fn send(&self, work: Work) {
+        let mut queue = self.0.queue();
+        queue.jobs.push_back(work);
+        if queue.jobs.len() <= queue.idle || queue.threads == self.0.most_threads {
+            self.0.more.notify_one();
+            return;
+        }
+        queue.threads += 1;
+        let shared = Arc::clone(&self.0);
+        let name = if self.0.read_only { "store-read" } else { "store-write" };
+        let started = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || Worker::serve(&shared));
+        if started.is_err() {
+            queue.threads -= 1;
+            if queue.threads == 0 {
+                let jobs = std::mem::take(&mut queue.jobs);
+                drop(queue);
+                let code = "no thread".to_owned();
+                refuse(jobs, &StoreError::Unavailable { code });
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.0.queue().closed = true;
+        self.0.more.notify_all();
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a job, and takes those that have gathered behind it. `None` ends the thread, which no longer counts.
+    fn next_group(&self) -> Option<Vec<Work>> {
+        let mut queue = self.queue();
+        while queue.jobs.is_empty() {
+            if queue.closed {
+                queue.threads -= 1;
+                return None;
+            }
+            queue.idle += 1;
+            let waited = self.more.wait_timeout(queue, IDLE);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            queue.idle -= 1;
+            if timeout.timed_out() && queue.jobs.is_empty() && queue.threads > 1 {
+                queue.threads -= 1;
+                return None;
+            }
+        }
+        let size = queue.jobs.len().min(self.group);
+        Some(queue.jobs.drain(..size).collect())
+    }
+}
+
+/// A thread of the pool.
+struct Worker<'s> {
+    shared: &'s Shared,
     connection: Option<Connection>,
 }
 
-impl Worker {
-    fn serve(mut self, jobs: &Mutex<Receiver<Work>>) {
-        while let Some(group) = next_group(jobs) {
-            self.run(group);
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        // A thread that ends by itself has said so already; the place of one that panicked is given to another.
+        if thread::panicking() {
+            self.shared.queue().threads -= 1;
+        }
+    }
+}
+
+impl<'s> Worker<'s> {
+    fn serve(shared: &'s Shared) {
+        let mut worker = Self {
+            shared,
+            connection: None,
+        };
+        while let Some(group) = shared.next_group() {
+            worker.run(group);
         }
     }
 
-    fn run(&mut self, group: Vec<Work>) {
-        let connection = match self.connection.take().map_or_else(|| self.open(), Ok) {
-            Ok(connection) => self.connection.insert(connection),
+    fn run(&mut self, mut group: Vec<Work>) {
+        let mut connection = match self.ready() {
+            Ok(connection) => connection,
             Err(error) => return refuse(group, &error),
         };
-        // Jobs that have run wait here for the commit; jobs that have not are refused if there is none.
-        let mut waiting = group.into_iter();
-        let mut replies = Vec::new();
-        let committed = connection.transact(self.read_only, |tx| {
-            for work in waiting.by_ref() {
-                replies.push(in_savepoint(tx, work)?);
+        let mut tx = Tx::new(&mut connection);
+        match (group.len(), group.pop()) {
+            (1, Some(work)) => alone(&mut tx, work),
+            (_, last) => together(&mut tx, group.into_iter().chain(last)),
+        }
+        if !tx.is_broken() {
+            self.connection = Some(connection);
+        }
+    }
+
+    /// A connection with an open transaction. One that was lost while nobody used it is opened anew: no job had begun.
+    fn ready(&mut self) -> Result<Connection, StoreError> {
+        let Shared {
+            url,
+            options,
+            read_only,
+            ..
+        } = self.shared;
+        if let Some(mut connection) = self.connection.take() {
+            let begun = connection.begin(*read_only).map(drop);
+            match begun {
+                Ok(()) => return Ok(connection),
+                Err(error) if !error.breaks_connection() && connection.is_idle() => {
+                    self.connection = Some(connection);
+                    return Err(error);
+                }
+                Err(_) => {}
             }
-            Ok(())
+        }
+        let mut connection = Connection::open(url, *options, *read_only)?;
+        connection.begin(*read_only)?;
+        Ok(connection)
+    }
+}
+
+/// One job with a transaction of its own.
+fn alone(tx: &mut Tx<'_>, work: Work) {
+    let (kept, reply) = attempt(tx, work);
+    if !kept {
+        tx.roll_back();
+        return reply(Ok(()));
+    }
+    let committed = tx.commit();
+    if committed.is_err() {
+        tx.roll_back();
+    }
+    reply(committed);
+}
+
+/// Several jobs with one commit, each in a savepoint, so that its failure undoes its own statements and no other job's.
+fn together(tx: &mut Tx<'_>, mut group: impl Iterator<Item = Work>) {
+    let mut replies = Vec::new();
+    let committed = loop {
+        let Some(work) = group.next() else { break tx.commit() };
+        if let Err(error) = tx.batch("SAVEPOINT job") {
+            refuse([work], &error);
+            break Err(error);
+        }
+        let (kept, reply) = attempt(tx, work);
+        replies.push(reply);
+        let ended = tx.batch(if kept {
+            "RELEASE SAVEPOINT job"
+        } else {
+            "ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job"
         });
-        if let Err(error) = &committed {
-            refuse(waiting, error);
-            if error.breaks_connection() {
-                self.connection = None;
-            }
+        if let Err(error) = ended {
+            break Err(error);
         }
-        for reply in replies {
-            reply(committed.clone());
-        }
+    };
+    if let Err(error) = &committed {
+        tx.roll_back();
+        refuse(group, error);
     }
-
-    fn open(&self) -> Result<Connection, StoreError> {
-        Connection::open(&self.url, self.options, self.read_only)
+    for reply in replies {
+        reply(committed.clone());
     }
 }
 
-/// Waits for a job, and takes those that have gathered behind it.
-fn next_group(jobs: &Mutex<Receiver<Work>>) -> Option<Vec<Work>> {
-    let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut group = vec![jobs.recv().ok()?];
-    while group.len() < GROUP
-        && let Ok(work) = jobs.try_recv()
-    {
-        group.push(work);
-    }
-    Some(group)
-}
-
-/// Runs one job so that its failure undoes its own statements and no other job's.
-fn in_savepoint(tx: &mut Tx<'_>, work: Work) -> Result<Reply, StoreError> {
-    tx.batch("SAVEPOINT job")?;
+/// Runs a job. What it did is kept only where neither it nor any of its statements failed.
+fn attempt(tx: &mut Tx<'_>, work: Work) -> (bool, Reply) {
+    tx.take_failure();
     let ran = catch_unwind(AssertUnwindSafe(|| work(Ok(&mut *tx))));
     let Ok((succeeded, reply)) = ran else {
         // The one who asked learns of it by the dropped answer; the panic itself was printed by its hook.
-        tx.batch("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")?;
-        return Ok(Box::new(|_| ()));
+        return (false, Box::new(|_| ()));
     };
-    let ended = tx.batch(if succeeded {
-        "RELEASE SAVEPOINT job"
-    } else {
-        "ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job"
-    });
-    match ended {
-        Ok(()) => Ok(reply),
-        Err(error) => {
-            reply(Err(error.clone()));
-            Err(error)
-        }
+    match tx.take_failure() {
+        Some(failure) if succeeded => (false, Box::new(move |_| reply(Err(failure)))),
+        _ => (succeeded, reply),
     }
 }
 

@@ -76,7 +76,7 @@ async fn a_panicking_job_is_undone_and_the_store_lives() {
             panic!("a fault of the test");
         })
         .await;
-    assert_eq!(failed, Err(StoreError::Stopped));
+    assert_eq!(failed, Err(StoreError::Panicked));
     assert_eq!(add(&store, "y".to_owned()).await, Ok(1));
     assert_eq!(count(&store).await, 1);
 }

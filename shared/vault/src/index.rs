@@ -171,13 +171,21 @@ impl Vault {
         Ok(index.epochs.iter().map(|(id, _)| *id).collect())
     }
 
-    /// Destroys the keys of epochs that ended longer than `link` ago, and answers which they were.
+    /// Destroys the keys of epochs that ended longer than `link` ago and are older than `needed`, under which something is
+    /// still to be recognised; answers which they were.
     ///
     /// # Errors
     ///
     /// [`VaultError`] where they may still be there.
-    pub async fn forget_epochs(&self, link: SignedDuration, now: Timestamp) -> Result<Vec<i64>, VaultError> {
-        let over = |id: &i64| end_of(*id).is_some_and(|end| now.duration_since(end) >= link);
+    pub async fn forget_epochs(
+        &self,
+        link: SignedDuration,
+        needed: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Vec<i64>, VaultError> {
+        let over = |id: &i64| {
+            end_of(*id).is_some_and(|end| now.duration_since(end) >= link) && needed.is_none_or(|needed| *id < needed)
+        };
         let ids: Vec<i64> = self
             .read_epochs()
             .await?

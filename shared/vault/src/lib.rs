@@ -174,6 +174,23 @@ impl Vault {
             .map_err(|error: StoreError| error.into())
     }
 
+    /// Destroys every key of these owners: of those that have nothing left that a key would open.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] where the keys may still be there.
+    pub async fn destroy_all(&self, owners: Vec<Uuid>) -> Result<(), VaultError> {
+        self.store
+            .write(move |tx| {
+                for owner in owners {
+                    tx.execute("DELETE FROM data_key WHERE owner = $1", &[owner.to_string().into()])?;
+                }
+                Ok(())
+            })
+            .await
+            .map_err(|error: StoreError| error.into())
+    }
+
     /// Destroys one key.
     ///
     /// # Errors

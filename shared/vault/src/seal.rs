@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::VaultError;
 
-/// The length of an XChaCha20 nonce, in bytes.
+/// The length of an `XChaCha20` nonce, in bytes.
 pub(crate) const NONCE: usize = 24;
 
 /// A random key that seals the payloads of one owner and purpose. Wiped from memory when dropped.

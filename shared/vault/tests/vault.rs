@@ -104,12 +104,12 @@ async fn an_epochs_digests_are_found_until_its_key_dies() -> Result<(), VaultErr
 
     assert!(
         vault
-            .forget_epochs(link, time("2027-02-28T23:59:59Z"))
+            .forget_epochs(link, None, time("2027-02-28T23:59:59Z"))
             .await?
             .is_empty()
     );
     assert_eq!(
-        vault.forget_epochs(link, time("2027-03-01T00:00:00Z")).await?,
+        vault.forget_epochs(link, None, time("2027-03-01T00:00:00Z")).await?,
         [old.epoch]
     );
     let later = vault.index(time("2027-03-01T00:00:00Z")).await?;

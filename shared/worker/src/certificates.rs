@@ -3,7 +3,7 @@
 //! A file that changes is picked up when its primary key is the pinned one; a certificate that `kvit key add` recorded
 //! stands beside the configured ones, and takes the place of an unusable one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -42,8 +42,13 @@ pub enum DepartmentState {
 
 type Read = (Option<SystemTime>, Result<Certificate, CertificateState>);
 
-/// A certificate that was recorded at run time: its department, its fingerprint, and what it is.
-type Added = (String, String, Result<Certificate, CertificateState>);
+/// A certificate that was recorded at run time.
+struct Added {
+    department: String,
+    fingerprint: String,
+    armored: Vec<u8>,
+    read: Result<Certificate, CertificateState>,
+}
 
 /// Every certificate that mails to departments are encrypted to.
 pub struct Certificates {
@@ -88,12 +93,19 @@ impl Certificates {
         }
         let recorded = ledger.certificates().await?;
         let mut added = self.added.write().unwrap_or_else(PoisonError::into_inner);
-        if recorded.len() != added.len() || !recorded.iter().zip(added.iter()).all(|(a, b)| a.0 == b.0 && a.1 == b.1) {
+        // The same key comes again with another expiry: the bytes say whether anything changed.
+        let same = recorded.len() == added.len()
+            && recorded.iter().zip(added.iter()).all(|(now, before)| {
+                (&now.0, &now.1, &now.2) == (&before.department, &before.fingerprint, &before.armored)
+            });
+        if !same {
             *added = recorded
                 .into_iter()
-                .map(|(department, fingerprint, armored)| {
-                    let read = Certificate::read(&armored, Some(&fingerprint));
-                    (department, fingerprint, read)
+                .map(|(department, fingerprint, armored)| Added {
+                    read: Certificate::read(&armored, Some(&fingerprint)),
+                    department,
+                    fingerprint,
+                    armored,
                 })
                 .collect();
         }
@@ -139,8 +151,8 @@ impl Certificates {
         };
         let configured = settings.certificates.iter().map(|file| self.get(file));
         let added = self.added.read().unwrap_or_else(PoisonError::into_inner);
-        let mine = added.iter().filter(|(of, ..)| of == department.as_str());
-        let replacements: Vec<_> = mine.filter_map(|(.., read)| usable(read.clone(), now).ok()).collect();
+        let mine = added.iter().filter(|added| added.department == department.as_str());
+        let replacements: Vec<_> = mine.filter_map(|added| usable(added.read.clone(), now).ok()).collect();
         let mut recipients = replacements.clone();
         let mut missing = None;
         for certificate in configured {
@@ -150,7 +162,8 @@ impl Certificates {
             }
         }
         drop(added);
-        recipients.dedup_by_key(|certificate| certificate.fingerprint());
+        let mut seen = HashSet::new();
+        recipients.retain(|certificate| seen.insert(certificate.fingerprint()));
         let covered = !replacements.is_empty() || settings.require == Require::Any;
         if recipients.is_empty() || (missing.is_some() && !covered) {
             return DepartmentState::Held(reason(missing.unwrap_or(CertificateState::NoEncryptionKey)));
@@ -191,11 +204,14 @@ impl Certificates {
             .map(|(department, file)| listed(department, &file.fingerprint, Some(file.file.clone()), self.get(file)))
             .collect();
         let added = self.added.read().unwrap_or_else(PoisonError::into_inner);
-        all.extend(
-            added.iter().map(|(department, fingerprint, read)| {
-                listed(department.parse().ok(), fingerprint, None, read.clone())
-            }),
-        );
+        all.extend(added.iter().map(|added| {
+            listed(
+                added.department.parse().ok(),
+                &added.fingerprint,
+                None,
+                added.read.clone(),
+            )
+        }));
         all
     }
 }

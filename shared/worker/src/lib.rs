@@ -3,12 +3,16 @@
 //!
 //! What this crate is not: it takes, sends and deletes nothing. It grows only by what two services already do.
 
+mod background;
 mod certificates;
+mod leases;
 mod notices;
 mod open;
 mod presence;
 
+pub use background::forever;
 pub use certificates::{Certificates, DepartmentState, Listed};
+pub use leases::{Held, Leases};
 pub use notices::Notices;
 pub use open::{Keys, ledger, letters, link, signer, vault};
 pub use presence::Presence;

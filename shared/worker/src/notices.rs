@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::{DepartmentId, DutyId, DutyKind, DutyState};
+use domain::{DepartmentId, DutyId, DutyKind, DutyState, EmailAddress, Words};
 use jiff::Timestamp;
 use ledger::{NewDuty, Payload};
 use letter::{Letters, Notice, NoticeInput};
@@ -45,21 +45,53 @@ impl Notices {
         department: &DepartmentId,
         notice: &Notice,
         references: &[String],
-        test: Option<&domain::EmailAddress>,
+        test: Option<&EmailAddress>,
         now: Timestamp,
     ) -> anyhow::Result<NewDuty> {
         let settings = self.loaded.config.departments.get(department);
         let settings = settings.with_context(|| format!("no department {department} is configured"))?;
-        let id = DutyId::new();
-        let message_id = format!("notice.{}@{}", id.0.simple(), self.message_domain);
-        let parcel = self.letters.notice(&NoticeInput {
+        let input = NoticeInput {
             notice,
             to: test.unwrap_or(&settings.mail),
             department: &settings.name,
-            message_id: &message_id,
+            message_id: "",
             references,
             date: now,
             test: test.is_some(),
+        };
+        self.make(Some(department), input).await
+    }
+
+    /// The duty of a notice to the data protection officer. Its data key is committed before this answers.
+    ///
+    /// # Errors
+    ///
+    /// Where the vault did not answer.
+    pub async fn to_officer(&self, to: &EmailAddress, notice: &Notice, now: Timestamp) -> anyhow::Result<NewDuty> {
+        let officer = Words {
+            da: Some("databeskyttelsesrådgiveren".to_owned()),
+            en: Some("the data protection officer".to_owned()),
+        };
+        let input = NoticeInput {
+            notice,
+            to,
+            department: &officer,
+            message_id: "",
+            references: &[],
+            date: now,
+            test: false,
+        };
+        self.make(None, input).await
+    }
+
+    /// Seals the notice, under a `Message-ID` that its duty gives it.
+    async fn make(&self, department: Option<&DepartmentId>, input: NoticeInput<'_>) -> anyhow::Result<NewDuty> {
+        let now = input.date;
+        let id = DutyId::new();
+        let message_id = format!("notice.{}@{}", id.0.simple(), self.message_domain);
+        let parcel = self.letters.notice(&NoticeInput {
+            message_id: &message_id,
+            ..input
         })?;
         let keys = self.vault.create(id.0, &[Purpose::Mail], now).await?;
         let key = keys.first().context("the vault made no key")?;
@@ -67,7 +99,7 @@ impl Notices {
             id,
             kind: DutyKind::Notice,
             role: "notice".to_owned(),
-            department: Some(department.clone()),
+            department: department.cloned(),
             state: DutyState::Ready,
             reason: None,
             payload: Some(Payload {

@@ -9,6 +9,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
+use crate::Leases;
+
 /// How often a worker says that it lives. A store that cannot be written is noticed within twice this.
 const BEAT: Duration = Duration::from_secs(2);
 
@@ -27,8 +29,8 @@ pub struct Presence {
     pub service: &'static str,
     /// The check that a failing store takes down.
     pub check: Check,
-    /// How long its leases last, where it takes any.
-    pub lease: Option<SignedDuration>,
+    /// Its leases, where it takes any.
+    pub leases: Option<Leases>,
     /// Its clock.
     pub clock: Clock,
 }
@@ -51,8 +53,11 @@ impl Presence {
     async fn beat(&self) {
         let now = self.clock.now();
         let mut beaten = self.ledger.beat(self.worker, self.service, now).await;
-        if let (Ok(()), Some(lease)) = (&beaten, self.lease) {
-            beaten = self.ledger.extend(self.worker, now + lease).await;
+        if let (Ok(()), Some(leases)) = (&beaten, &self.leases) {
+            beaten = self
+                .ledger
+                .extend(self.worker, leases.in_hand(), now + leases.lease)
+                .await;
         }
         if beaten.is_ok() {
             beaten = self.vault.ping().await;

@@ -106,7 +106,7 @@ pub(super) fn uuid_from_header(text: &str) -> Option<String> {
 }
 
 /// A uuid in its usual writing, so that another one finds the same submission; any other id as it is.
-fn normalised(id: String) -> String {
+pub(crate) fn normalised(id: String) -> String {
     match Uuid::try_parse(&id) {
         Ok(uuid) => uuid.hyphenated().to_string(),
         Err(_) => id,

@@ -46,17 +46,23 @@ impl Loaded {
     ///
     /// Every fault, and the warnings too.
     pub fn load_with(path: &Path, layers: &Layers) -> Result<Self, Findings> {
+        match Self::examine(path, layers) {
+            (Some(loaded), findings) if !findings.has_errors() => Ok(Self {
+                warnings: findings,
+                ..loaded
+            }),
+            (_, findings) => Err(findings),
+        }
+    }
+
+    /// What can be read of a file, with every fault and warning: for `kvit check`, which goes on after the first faults.
+    #[must_use]
+    pub fn examine(path: &Path, layers: &Layers) -> (Option<Self>, Findings) {
         let mut findings = Vec::new();
         let loaded = read(path, layers, &mut findings);
         let mut all = Findings::default();
         all.extend(findings);
-        match loaded {
-            Some(loaded) if !all.has_errors() => Ok(Self {
-                warnings: all,
-                ..loaded
-            }),
-            _ => Err(all),
-        }
+        (loaded, all)
     }
 
     /// The folder of the configuration file.
@@ -104,11 +110,22 @@ impl Loaded {
         let mut findings = Findings::default();
         for (path, error) in checks {
             if let Some(error) = error {
+                let weight = weight(&error);
                 let words = format!("{:#}", anyhow::Error::from(error));
-                findings.push(self.finding(path, Weight::Refused, words));
+                findings.push(self.finding(path, weight, words));
             }
         }
         findings
+    }
+}
+
+/// A secret that this user may not read is as it should be, where the service runs as another one.
+fn weight(error: &ConfigError) -> Weight {
+    match error {
+        ConfigError::Unreadable { cause, .. } if cause.kind() == std::io::ErrorKind::PermissionDenied => {
+            Weight::Warning
+        }
+        _ => Weight::Refused,
     }
 }
 

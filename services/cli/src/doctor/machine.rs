@@ -1,0 +1,145 @@
+//! This machine: its clock, and who may read the secrets.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+use runtime::{Clock, Loaded};
+
+use super::Probe;
+
+/// Before this, no clock that runs this program is right.
+const BUILT: jiff::civil::Date = date(2026, 1, 1);
+
+pub(super) fn clock(loaded: &Loaded, clock: &Clock) -> Vec<Probe> {
+    let zone = &loaded.config.controller.time_zone;
+    vec![time(clock), time_zone(zone, clock.now())]
+}
+
+/// Whether the clock is plausible, and does not jump.
+fn time(clock: &Clock) -> Probe {
+    let (wall, steady) = (clock.now(), Instant::now());
+    std::thread::yield_now();
+    let (elapsed, wall_later) = (steady.elapsed(), clock.now());
+    let moved = wall_later.duration_since(wall);
+    let jumped = Duration::try_from(moved).map_or(true, |moved| moved.abs_diff(elapsed) > Duration::from_secs(1));
+    let is_early = wall.to_zoned(TimeZone::UTC).date() < BUILT;
+    if is_early || jumped {
+        let next = "set this machine's clock by NTP: deadlines, leases and certificates go by it";
+        return Probe::fail("clock", format!("it says {wall}, or jumps"), next);
+    }
+    Probe::ok("clock", format!("it says {wall}"))
+}
+
+fn time_zone(zone: &TimeZone, now: Timestamp) -> Probe {
+    let local = now.to_zoned(zone.clone());
+    match zone.iana_name() {
+        Some(name) => Probe::ok(
+            "time zone",
+            format!("{name}: it is {}", local.strftime("%Y-%m-%d %H:%M %:z")),
+        ),
+        None => Probe::warn(
+            "time zone",
+            "controller.time_zone has no name, and is UTC",
+            "is the package tzdata installed? deadlines and schedules would be in UTC",
+        ),
+    }
+}
+
+/// Who may read the secrets: their owner alone.
+pub(super) fn secrets(loaded: &Loaded) -> Vec<Probe> {
+    let mut open = Vec::new();
+    let mut looked = 0;
+    for (key, path) in files(loaded) {
+        let Ok(data) = path.metadata() else {
+            continue; // a finding of the configuration
+        };
+        looked += 1;
+        let mode = data.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let shown = path.strip_prefix(loaded.folder()).unwrap_or(path).display().to_string();
+            open.push((key, shown, mode));
+        }
+    }
+    if open.is_empty() {
+        let found = format!("{looked} files, which their owner alone can read");
+        return vec![Probe::ok("secrets", found)];
+    }
+    open.into_iter()
+        .map(|(key, shown, mode)| {
+            Probe::warn(
+                "secrets",
+                format!("{shown} ({key}) can be read by others: its mode is {mode:03o}"),
+                format!("chmod 600 {shown}"),
+            )
+        })
+        .collect()
+}
+
+fn files(loaded: &Loaded) -> Vec<(&'static str, &Path)> {
+    let config = &loaded.config;
+    let vault = &config.vault;
+    let all = [
+        ("broker.url_file", &config.broker.url_file),
+        ("store.url_file", &config.store.url_file),
+        ("vault.url_file", &vault.url_file),
+        ("vault.intake_key_file", &vault.intake_key_file),
+        ("vault.mail_key_file", &vault.mail_key_file),
+        ("vault.journal_key_file", &vault.journal_key_file),
+        ("vault.registration_key_file", &vault.registration_key_file),
+        ("vault.index_key_file", &vault.index_key_file),
+        ("smtp.url_file", &config.smtp.url_file),
+        ("intake.unseal_key_file", &config.intake.unseal_key_file),
+        ("evidence.key_file", &config.evidence.key_file),
+        ("journal.key_file", &config.journal.key_file),
+    ];
+    let signing = config
+        .signing
+        .iter()
+        .map(|signing| ("signing.key_file", &signing.key_file));
+    all.into_iter()
+        .chain(signing)
+        .filter_map(|(key, file)| Some((key, file.as_deref()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use super::super::State;
+    use super::*;
+    use runtime::Layers;
+
+    #[test]
+    fn a_secret_that_others_can_read_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let created = crate::init::create(folder.path()).unwrap();
+        let loaded = Loaded::load_with(&created.config, &Layers::default()).unwrap();
+        assert_eq!(secrets(&loaded)[0].state, State::Ok);
+        let key = folder.path().join("secrets/mail.key");
+        std::fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+        let probes = secrets(&loaded);
+        assert_eq!(probes.len(), 1);
+        assert_eq!(probes[0].next.as_deref(), Some("chmod 600 secrets/mail.key"));
+        assert!(probes[0].found.contains("vault.mail_key_file"), "{}", probes[0].found);
+    }
+
+    #[test]
+    fn a_clock_before_this_program_existed_fails() {
+        let early = Clock::fixed("1970-01-02T00:00:00Z".parse().unwrap());
+        assert_eq!(time(&early).state, State::Fail);
+        assert_eq!(time(&Clock::system()).state, State::Ok);
+    }
+
+    #[test]
+    fn a_time_zone_without_data_is_worth_a_look() {
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::get("Europe/Copenhagen").unwrap();
+        assert!(time_zone(&zone, now).found.contains("13:00 +01:00"));
+        assert_eq!(time_zone(&TimeZone::fixed(jiff::tz::offset(1)), now).state, State::Warn);
+    }
+}

@@ -1,0 +1,49 @@
+//! Puts a message aside that cannot be taken: sealed for intake, under a key of its own.
+
+use domain::SubmissionId;
+use ledger::NewQuarantined;
+use vault::Purpose;
+
+use crate::message::Message;
+use crate::take::{Intake, Refused, Trouble, is_test};
+
+impl Intake {
+    pub(crate) async fn put_aside(&self, message: &Message, refused: &Refused) -> Result<(), Trouble> {
+        let now = self.clock.now();
+        let id = SubmissionId::new();
+        let index = self.vault.index(now).await?;
+        let parts: [&[u8]; 2] = [message.site.as_str().as_bytes(), &message.body];
+        let body = index.digest("quarantined", &parts);
+        let keys = self.vault.create(id.0, &[Purpose::Intake], now).await?;
+        let key = keys.first().ok_or(Trouble::internal("the vault made no key"))?;
+        let site = self.loaded.config.sites.get(&message.site);
+        let form = refused.refusal.form.as_ref();
+        let known = form.and_then(|form| self.loaded.forms.get(&message.site, form));
+        let bodies = index.digests("quarantined", &parts);
+        let reason = refused.refusal.reason;
+        let new = NewQuarantined {
+            id,
+            site: message.site.clone(),
+            form: known.map(|form| form.id.clone()),
+            department: known.map(|form| form.department.clone()),
+            test: site.is_some_and(|site| is_test(site, &message.headers())),
+            reason,
+            bytes: message.body.len(),
+            received_at: message.received_at,
+            body: body.bytes,
+            bodies: bodies.into_iter().map(|digest| digest.bytes).collect(),
+            epoch: body.epoch,
+            redelivered: message.redelivered,
+            sealed: key.seal(id.0.as_bytes(), &message.encode())?,
+            ids: refused.ids.clone(),
+        };
+        if self.ledger.quarantine(new).await? {
+            metrics::counter!("kvit_quarantined_total", "reason" => reason.as_str()).increment(1);
+            tracing::warn!(quarantine.id = %id, site = %message.site, %reason, "a message is put aside: kvit quarantine list");
+        } else {
+            // A redelivery of one that was put aside: its new key came to no use.
+            self.vault.destroy(vec![id.0]).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! An open transaction.
+
+use postgres::types::ToSql;
+use rusqlite::types::ValueRef;
+
+use crate::engine::{Connection, Engine};
+use crate::{Row, StoreError, Value};
+
+/// An open transaction.
+pub struct Tx<'c> {
+    connection: &'c mut Connection,
+    /// The first statement of the job in hand that failed. PostgreSQL undoes a job of which any statement failed, so on
+    /// both engines a job cannot pass over a failure.
+    failure: Option<StoreError>,
+    /// Why there is no transaction any more: a full disk ends SQLite's, and a lost connection PostgreSQL's. What ran
+    /// after that would be committed by itself, so nothing runs.
+    lost: Option<StoreError>,
+    /// Whether the connection must be opened anew.
+    broken: bool,
+}
+
+impl<'c> Tx<'c> {
+    pub(crate) fn new(connection: &'c mut Connection) -> Self {
+        Self {
+            connection,
+            failure: None,
+            lost: None,
+            broken: false,
+        }
+    }
+
+    /// A number that no other transaction has at the same time, small and used again: rows that are kept one a lane are
+    /// never waited for.
+    #[must_use]
+    pub fn lane(&self) -> i64 {
+        self.connection.lane
+    }
+
+    /// Whether the engine is PostgreSQL, where several writers may meet.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.connection.engine, Engine::Postgres(_))
+    }
+
+    /// Runs a statement and answers how many rows it changed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] without any value.
+    pub fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, StoreError> {
+        self.run(|engine| match engine {
+            Engine::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(&numbered(sql))?;
+                let changed = statement.execute(rusqlite::params_from_iter(values))?;
+                Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+            }
+            Engine::Postgres(connection) => {
+                let statement = connection.prepare(sql)?;
+                Ok(connection.client.execute(&statement, &references(values))?)
+            }
+        })
+    }
+
+    /// Runs a statement and answers its rows.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] without any value.
+    pub fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.run(|engine| match engine {
+            Engine::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(&numbered(sql))?;
+                let columns = statement.column_count();
+                let rows = statement.query_map(rusqlite::params_from_iter(values), |row| sqlite_row(row, columns))?;
+                rows.map(|row| Ok(row?)).collect()
+            }
+            Engine::Postgres(connection) => {
+                let statement = connection.prepare(sql)?;
+                let rows = connection.client.query(&statement, &references(values))?;
+                rows.iter().map(postgres_row).collect()
+            }
+        })
+    }
+
+    /// Runs a statement and answers its first row, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] without any value.
+    pub fn one(&mut self, sql: &str, values: &[Value]) -> Result<Option<Row>, StoreError> {
+        Ok(self.query(sql, values)?.into_iter().next())
+    }
+
+    /// Serialises what concerns one key among all writers until the transaction ends. SQLite has one writer anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store was lost.
+    pub fn lock(&mut self, key: i64) -> Result<(), StoreError> {
+        if self.is_postgres() {
+            self.query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)", &[key.into()])?;
+        }
+        Ok(())
+    }
+
+    /// Reads one row and keeps every other writer from it until the transaction ends. What is read afterwards is what
+    /// those before have committed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store was lost.
+    pub fn one_for_update(&mut self, sql: &str, values: &[Value]) -> Result<Option<Row>, StoreError> {
+        if self.is_postgres() {
+            self.one(&format!("{sql} FOR UPDATE"), values)
+        } else {
+            self.one(sql, values)
+        }
+    }
+
+    /// Runs statements without parameters or answers.
+    pub(crate) fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.run(|engine| match engine {
+            Engine::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
+            Engine::Postgres(connection) => Ok(connection.client.batch_execute(sql)?),
+        })
+    }
+
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        self.batch("COMMIT")
+    }
+
+    /// Undoes everything; where that fails there is nothing left to undo.
+    pub(crate) fn roll_back(&mut self) {
+        if self.lost.is_none() {
+            let _ = self.batch("ROLLBACK");
+        }
+    }
+
+    /// Forgets the failure of an earlier job, and answers it.
+    pub(crate) fn take_failure(&mut self) -> Option<StoreError> {
+        self.failure.take()
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken || !self.connection.is_idle()
+    }
+
+    fn run<T>(&mut self, statement: impl FnOnce(&mut Engine) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some(lost) = &self.lost {
+            return Err(lost.clone());
+        }
+        statement(&mut self.connection.engine).inspect_err(|error| {
+            self.broken |= error.breaks_connection();
+            let gone = match &self.connection.engine {
+                Engine::Sqlite(connection) => connection.is_autocommit(),
+                Engine::Postgres(connection) => connection.client.is_closed(),
+            };
+            if gone {
+                self.lost = Some(error.clone());
+            }
+            self.failure.get_or_insert_with(|| error.clone());
+        })
+    }
+}
+
+/// SQLite's way of writing numbered parameters.
+fn numbered(sql: &str) -> String {
+    sql.replace('$', "?")
+}
+
+fn references(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+fn sqlite_row(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<Row> {
+    let value = |column| {
+        Ok(match row.get_ref(column)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(number) => Value::Int(number),
+            ValueRef::Real(_) => Value::Text(String::new()),
+            ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        })
+    };
+    (0..columns).map(value).collect::<rusqlite::Result<_>>().map(Row)
+}
+
+fn postgres_row(row: &postgres::Row) -> Result<Row, StoreError> {
+    let value = |column| row.try_get(column).map_err(|_| StoreError::Unexpected { column });
+    (0..row.len()).map(value).collect::<Result<_, _>>().map(Row)
+}

@@ -1,0 +1,219 @@
+//! The real programs, as processes.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::wait::{until, within};
+
+/// The path of a program of this workspace.
+///
+/// Cargo names only the programs of a test's own package, so they are looked for where this test itself was built.
+/// `make test` builds them first.
+///
+/// # Errors
+///
+/// Where it was not built.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe().context("a test knows where it is")?;
+    let built = test.parent().and_then(Path::parent).context("a test is in deps/")?;
+    let path = built.join(name);
+    ensure!(path.exists(), "{name} is not built: run cargo build --workspace --bins");
+    Ok(path)
+}
+
+/// Runs `kvit … --json` and gives the value that it prints.
+///
+/// # Errors
+///
+/// Where it fails or prints no JSON.
+pub async fn kvit(config: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
+    let output = output_of_kvit(config, arguments).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "kvit {}: {said}", arguments.join(" "));
+    serde_json::from_slice(&output.stdout).with_context(|| format!("kvit {} prints no JSON", arguments.join(" ")))
+}
+
+/// Runs `kvit …`, which must fail, and gives its exit status and what it says.
+///
+/// # Errors
+///
+/// Where it does not fail.
+pub async fn kvit_fails(config: &Path, arguments: &[&str]) -> anyhow::Result<(i32, String)> {
+    let output = output_of_kvit(config, arguments).await?;
+    ensure!(!output.status.success(), "kvit {} did not fail", arguments.join(" "));
+    let code = output.status.code().context("kvit was killed")?;
+    Ok((code, String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+async fn output_of_kvit(config: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+    let mut command = Command::new(program("kvit")?);
+    command.args(arguments).arg("--json").arg("--config").arg(config);
+    command.stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output())
+        .await?
+        .context("kvit could not be run")
+}
+
+/// A running service of its own process; killed when it is dropped.
+pub struct Program {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+    address: SocketAddr,
+}
+
+impl Program {
+    /// Starts a service that logs everything it may, and waits until its probes answer.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not built, or ends.
+    pub async fn start(name: &'static str, config: &Path, log: &Path) -> anyhow::Result<Self> {
+        let file = File::create(log).context("a log could not be made")?;
+        let mut child = Command::new(program(name)?)
+            .arg("--config")
+            .arg(config)
+            .env("KVIT_LOG", "trace")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("{name} could not be started"))?;
+        let address = until("a service's probes answer", async || {
+            ensure!(child.try_wait()?.is_none(), "{name} ended:\n{}", read(log));
+            Ok(address_in(&read(log)))
+        })
+        .await?;
+        Ok(Self {
+            name,
+            child,
+            log: log.to_owned(),
+            address,
+        })
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// A page of its probes: status and text.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing answers.
+    pub async fn probe(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: kvit\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let code = answer.split_ascii_whitespace().nth(1).context("an HTTP status")?;
+        Ok((code.parse()?, answer))
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not within a minute.
+    pub async fn until_ready(&mut self) -> anyhow::Result<()> {
+        until("a service is ready", async || {
+            self.ensure_alive()?;
+            Ok((self.probe("/readyz").await?.0 == 200).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until it says that it is not ready, in these words.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not within a minute.
+    pub async fn until_not_ready(&mut self, words: &str) -> anyhow::Result<String> {
+        let mut said = String::new();
+        let found = within(Duration::from_secs(30), "a service says what is missing", async || {
+            self.ensure_alive()?;
+            let (code, text) = self.probe("/readyz?verbose").await?;
+            said.clone_from(&text);
+            Ok((code == 503 && text.contains(words)).then_some(text))
+        })
+        .await;
+        found.with_context(|| format!("{}: {words:?} is not in: {said}", self.name))
+    }
+
+    /// Its resident memory in bytes, and as much of it as is its own data rather than program text.
+    ///
+    /// # Errors
+    ///
+    /// Where it has ended.
+    pub fn resident_bytes(&self) -> anyhow::Result<(u64, u64)> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_ascii_whitespace().next());
+            anyhow::Ok(kib.context("no such figure")?.parse::<u64>()? * 1024)
+        };
+        Ok((bytes("VmRSS:")?, bytes("RssAnon:")?))
+    }
+
+    /// Fails where it has ended.
+    ///
+    /// # Errors
+    ///
+    /// Where it has ended; the end of its log is in the error.
+    pub fn ensure_alive(&mut self) -> anyhow::Result<()> {
+        let ended = self.child.try_wait()?;
+        ensure!(ended.is_none(), "{} ended ({ended:?}):\n{}", self.name, self.log());
+        Ok(())
+    }
+
+    /// Ends it with SIGKILL.
+    ///
+    /// # Errors
+    ///
+    /// Where the signal could not be sent.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Tells it to stop (SIGTERM) and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// Where it has not ended within a minute.
+    pub async fn terminate(mut self) -> anyhow::Result<ExitStatus> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        until("a service ends", async || Ok(self.child.try_wait()?)).await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _gone = self.kill();
+    }
+}
+
+fn read(log: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
+}
+
+/// The address in the line that says that the service starts.
+fn address_in(log: &str) -> Option<SocketAddr> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter_map(|line| line["listen"].as_str()?.parse().ok()).next()
+}

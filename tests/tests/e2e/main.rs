@@ -1,0 +1,10 @@
+//! Kvit from end to end: real services, a real RabbitMQ, a real SMTP peer.
+//!
+//! One binary, so that it is linked once. Every test has a [`kvit_tests::TestBed`] of its own and runs beside the others.
+
+mod canary;
+mod faults;
+mod held;
+mod mails;
+mod payloads;
+mod versions;

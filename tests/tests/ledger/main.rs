@@ -1,0 +1,11 @@
+//! The ledger on both engines: every test runs on a SQLite file and on a PostgreSQL database of its own.
+
+mod arrivals;
+mod bed;
+mod deletions;
+mod duties;
+mod housekeeping;
+mod outages;
+mod quarantines;
+mod rates;
+mod transactions;
