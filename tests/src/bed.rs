@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use broker::{Link, Options, submissions_queue};
+use broker::{Link, Options, PublishError, submissions_queue};
 use domain::SiteId;
 use kvit_cli::demo::inbox::{Inbox, Mail};
 use ledger::{DutyFilter, DutyRow, Figures, Ledger, QuarantineFilter, QuarantineRow, SubmissionFilter, SubmissionView};
@@ -247,10 +247,19 @@ impl TestBed {
     pub async fn publish(&self, message: &Message) -> anyhow::Result<()> {
         self.link.declare_site(&self.site);
         let queue = submissions_queue(&self.site);
-        self.link
-            .publish("", &queue, &message.body, &message.properties())
-            .await
-            .context("publishing to the site's queue")
+        // A quorum queue that was declared this moment may have no leader yet, and then refuses.
+        until("the broker takes the message", async || {
+            let sent = self
+                .link
+                .publish("", &queue, &message.body, &message.properties())
+                .await;
+            match sent {
+                Ok(()) => Ok(Some(())),
+                Err(PublishError::Refused) => Ok(None),
+                Err(error) => Err(error).context("publishing to the site's queue"),
+            }
+        })
+        .await
     }
 
     /// Publishes, and waits until the message has been counted.

@@ -214,6 +214,6 @@ fn read(log: &Path) -> String {
 
 /// The address in the line that says that the service starts.
 fn address_in(log: &str) -> Option<SocketAddr> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter_map(|line| line["listen"].as_str()?.parse().ok()).next()
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.find_map(|line| line["listen"].as_str()?.parse().ok())
 }

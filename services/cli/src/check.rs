@@ -42,7 +42,7 @@ pub(crate) fn run(config: &ConfigArgs, json: bool) -> anyhow::Result<u8> {
 fn summary(loaded: &Loaded) -> String {
     let config = &loaded.config;
     format!(
-        "{} is in order: {} sites, {} departments, {} forms. Whether what it names can be reached: kvit doctor",
+        "{} is in order; sites: {}, departments: {}, forms: {}. Whether what it names can be reached: kvit doctor",
         loaded.path.display(),
         config.sites.len(),
         config.departments.len(),

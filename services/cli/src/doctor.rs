@@ -107,7 +107,7 @@ fn configuration(loaded: Option<&Loaded>, findings: &Findings) -> Vec<Probe> {
     if let Some(loaded) = loaded {
         let config = &loaded.config;
         let found = format!(
-            "{}: {} sites, {} departments, {} forms",
+            "{}; sites: {}, departments: {}, forms: {}",
             loaded.path.display(),
             config.sites.len(),
             config.departments.len(),
@@ -130,17 +130,41 @@ fn words(probes: &[Probe]) -> String {
             [state.to_owned(), probe.check.clone(), probe.found.clone()]
         })
         .collect();
-    let mut text = table(["", "check", "found"], &rows, "nothing was checked");
-    let to_do: Vec<_> = probes
-        .iter()
-        .filter_map(|probe| {
-            let next = probe.next.as_ref()?;
-            Some(format!("  {}: {next}", probe.check))
-        })
+    let text = table(["state", "check", "found"], &rows, "nothing was checked");
+    let to_do: Vec<_> = to_do(probes)
+        .into_iter()
+        .map(|(next, checks)| format!("  {}: {next}\n", checks.join(", ")))
         .collect();
-    if !to_do.is_empty() {
-        text += "\n\nwhat to do next:\n";
-        text += &to_do.join("\n");
+    if to_do.is_empty() {
+        return text;
     }
-    text
+    format!("{text}\n\nwhat to do next:\n{}", to_do.concat())
+}
+
+/// What there is to do, each once, with the checks that it would mend.
+fn to_do(probes: &[Probe]) -> Vec<(&str, Vec<&str>)> {
+    let mut all: Vec<(&str, Vec<&str>)> = Vec::new();
+    for probe in probes {
+        let Some(next) = probe.next.as_deref() else { continue };
+        match all.iter_mut().find(|(known, _)| *known == next) {
+            Some((_, checks)) => checks.push(&probe.check),
+            None => all.push((next, vec![&probe.check])),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_is_said_once_with_everything_it_mends() {
+        let probes = [
+            Probe::warn("a", "away", "start it"),
+            Probe::ok("b", "well"),
+            Probe::fail("c", "away", "start it"),
+        ];
+        assert!(words(&probes).ends_with("what to do next:\n  a, c: start it\n"));
+    }
 }

@@ -53,7 +53,11 @@ fn verify(path: &Path, keys: &[String], against: &[PathBuf], json: bool) -> anyh
         }
         Err(error) => {
             if json {
-                print(true, &json!({"valid": false, "fault": format!("{error:#}")}), String::new)?;
+                print(
+                    true,
+                    &json!({"valid": false, "fault": format!("{error:#}")}),
+                    String::new,
+                )?;
             }
             Err(error)
         }
@@ -93,7 +97,10 @@ fn log_words(log: &Verified) -> String {
         1 => "continues the kept checkpoint".to_owned(),
         count => format!("continues the {count} kept checkpoints"),
     };
-    format!("{}: {} leaves, whole and signed; {kept}", checkpoint.origin, checkpoint.size)
+    format!(
+        "{}: {} leaves, whole and signed; {kept}",
+        checkpoint.origin, checkpoint.size
+    )
 }
 
 fn certified_json(certified: &Certified) -> Value {
@@ -124,7 +131,11 @@ fn certified_words(certified: &Certified) -> String {
     }
     for signed in &certified.checkpoints {
         let checkpoint = &signed.checkpoint;
-        let _ = writeln!(words, "in {}, signed over {} leaves", checkpoint.origin, checkpoint.size);
+        let _ = writeln!(
+            words,
+            "in {}, signed over {} leaves",
+            checkpoint.origin, checkpoint.size
+        );
     }
     words + "what this proves, and what not, stands in the certificate"
 }
@@ -162,7 +173,9 @@ fn write(certificate: &Certificate, out: Option<&Path>, json: bool) -> anyhow::R
     fs::write(out, certificate.to_json() + "\n")
         .with_context(|| format!("writing {}", out.display()))
         .map_err(Exit::io)?;
-    print(json, &json!({"certificate": out}), || format!("wrote {}", out.display()))?;
+    print(json, &json!({"certificate": out}), || {
+        format!("wrote {}", out.display())
+    })?;
     Ok(exit::OK)
 }
 
@@ -177,14 +190,20 @@ fn export(app: &App, to: &Path) -> anyhow::Result<u8> {
         copied.extend(signed.map(|signed| signed.checkpoint));
     }
     if copied.is_empty() {
-        return Err(Exit::data(anyhow!("there is no evidence yet in {}", app.loaded.config.evidence.dir.display())).into());
+        return Err(Exit::data(anyhow!(
+            "there is no evidence yet in {}",
+            app.loaded.config.evidence.dir.display()
+        ))
+        .into());
     }
     let value: Vec<_> = copied
         .iter()
         .map(|checkpoint| json!({"origin": checkpoint.origin, "size": checkpoint.size}))
         .collect();
     app.print(&value, || {
-        let lines = copied.iter().map(|log| format!("{}: {} leaves copied", log.origin, log.size));
+        let lines = copied
+            .iter()
+            .map(|log| format!("{}: {} leaves copied", log.origin, log.size));
         lines.collect::<Vec<_>>().join("\n")
     })?;
     Ok(exit::OK)

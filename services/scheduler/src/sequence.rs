@@ -307,3 +307,6 @@ fn behind(origin: &str, size: u64, signed: u64) -> anyhow::Error {
          Was it restored from a backup? Then run kvit restore first, so that what was deleted since is deleted again"
     )
 }
+
+#[cfg(test)]
+mod tests;

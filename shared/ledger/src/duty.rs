@@ -137,10 +137,14 @@ const VIEW: &str = "SELECT duty.id, duty.submission, submission.reference, submi
     duty.role, duty.state, duty.reason, duty.attempts, duty.created_at, duty.next_at, duty.done_at, duty.why
     FROM duty LEFT JOIN submission ON submission.id = duty.submission";
 
-const MATCHES: &str = "($1 IS NULL OR duty.id = $1) AND ($2 IS NULL OR duty.submission = $2)
-    AND ($3 IS NULL OR duty.kind = $3) AND ($4 IS NULL OR duty.state = $4) AND ($5 IS NULL OR duty.reason = $5)
-    AND ($6 IS NULL OR submission.form = $6) AND ($7 IS NULL OR submission.site = $7)
-    AND ($8 IS NULL OR duty.created_at >= $8)";
+/// The statement's condition for a filter; a missing part matches everything. PostgreSQL must be told a parameter's type
+/// where nothing else says it.
+const MATCHES: &str = "(CAST($1 AS TEXT) IS NULL OR duty.id = $1)
+    AND (CAST($2 AS TEXT) IS NULL OR duty.submission = $2)
+    AND (CAST($3 AS TEXT) IS NULL OR duty.kind = $3) AND (CAST($4 AS TEXT) IS NULL OR duty.state = $4)
+    AND (CAST($5 AS TEXT) IS NULL OR duty.reason = $5) AND (CAST($6 AS TEXT) IS NULL OR submission.form = $6)
+    AND (CAST($7 AS TEXT) IS NULL OR submission.site = $7)
+    AND (CAST($8 AS BIGINT) IS NULL OR duty.created_at >= $8)";
 
 fn values(filter: &DutyFilter) -> Vec<Value> {
     vec![
@@ -491,13 +495,17 @@ fn decide(
             &[text.as_str().into(), now.as_millisecond().into(), why.into()],
         )?,
         Decision::Hold => tx.execute(
-            "UPDATE duty SET state = 'held', reason = 'operator', why = $2 WHERE id = $1 AND state IN ('ready', 'failed')",
+            "UPDATE duty SET state = 'held', reason = 'operator', why = $2
+             WHERE id = $1 AND state IN ('ready', 'failed')",
             &[text.as_str().into(), why.into()],
         )?,
         Decision::Discard => {
             let settled = settle(tx, id, None, Outcome::Cancel(Reason::Operator), now)?;
             if settled.counted {
-                tx.execute("UPDATE duty SET why = $2 WHERE id = $1", &[text.as_str().into(), why.into()])?;
+                tx.execute(
+                    "UPDATE duty SET why = $2 WHERE id = $1",
+                    &[text.as_str().into(), why.into()],
+                )?;
             }
             u64::from(settled.counted)
         }

@@ -134,8 +134,9 @@ fn view(row: &Row) -> Result<QuarantineRow, StoreError> {
 }
 
 /// The statement's condition for a filter; a missing part matches everything.
-const MATCHES: &str = "($1 IS NULL OR id = $1) AND ($2 IS NULL OR form = $2) AND ($3 IS NULL OR site = $3)
-    AND ($4 IS NULL OR reason = $4) AND ($5 IS NULL OR received_at >= $5) AND (CAST($6 AS BIGINT) = 0 OR state = 'waiting')";
+const MATCHES: &str = "(CAST($1 AS TEXT) IS NULL OR id = $1) AND (CAST($2 AS TEXT) IS NULL OR form = $2)
+    AND (CAST($3 AS TEXT) IS NULL OR site = $3) AND (CAST($4 AS TEXT) IS NULL OR reason = $4)
+    AND (CAST($5 AS BIGINT) IS NULL OR received_at >= $5) AND (CAST($6 AS BIGINT) = 0 OR state = 'waiting')";
 
 fn values(filter: &QuarantineFilter) -> [Value; 6] {
     [

@@ -117,8 +117,10 @@ impl Ledger {
                 limit.into(),
             ];
             let sql = format!(
-                "SELECT {COLUMNS} FROM submission WHERE ($1 IS NULL OR site = $1) AND ($2 IS NULL OR form = $2)
-                 AND ($3 IS NULL OR state = $3) AND ($4 IS NULL OR received_at >= $4) ORDER BY id DESC LIMIT $5"
+                "SELECT {COLUMNS} FROM submission
+                 WHERE (CAST($1 AS TEXT) IS NULL OR site = $1) AND (CAST($2 AS TEXT) IS NULL OR form = $2)
+                 AND (CAST($3 AS TEXT) IS NULL OR state = $3) AND (CAST($4 AS BIGINT) IS NULL OR received_at >= $4)
+                 ORDER BY id DESC LIMIT $5"
             );
             let rows = tx.query(&sql, &values)?;
             rows.iter().map(|row| view(tx, row, now, false)).collect()

@@ -83,8 +83,8 @@ impl From<rusqlite::Error> for StoreError {
 impl From<postgres::Error> for StoreError {
     fn from(error: postgres::Error) -> Self {
         let Some(state) = error.code() else {
-            let lost =
-                error.is_closed() || std::error::Error::source(&error).is_some_and(|cause| cause.is::<io::Error>());
+            let cause = std::error::Error::source(&error);
+            let lost = error.is_closed() || cause.and_then(|cause| cause.downcast_ref::<io::Error>()).is_some();
             return if lost {
                 Self::Unavailable {
                     code: "postgres connection".to_owned(),

@@ -21,7 +21,7 @@ pub(crate) type Work = Box<dyn FnOnce(Result<&mut Tx<'_>, StoreError>) -> (bool,
 const GROUP: usize = 128;
 
 /// How long a thread and its connection wait for the next job, unless they are the last.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// The queue, and as many threads with a connection each as have been needed at once. They end when the pool is dropped,
 /// after the jobs that wait.

@@ -66,7 +66,7 @@ async fn every_payload_of_the_real_drupal_is_taken_or_refused_as_its_shape_says(
         for header in [true, false] {
             let body = payload(&number);
             let empty = body == b"[]" || body == b"{}";
-            let uuid = uuid::Uuid::from_u128(u128::from_str_radix(&number, 10)? * 2 + u128::from(header));
+            let uuid = uuid::Uuid::from_u128(number.parse::<u128>()? * 2 + u128::from(header));
             let mut message = Message::bytes(body).with("x-kvit-uuid", uuid.to_string());
             if header {
                 message = message.with("x-kvit-form", form);
@@ -123,7 +123,7 @@ async fn the_same_submission_reloaded_or_cast_is_a_duplicate() -> anyhow::Result
 /// The whole way by the PHP that Debian has, as Drupal's module `rabbitmq` publishes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_published_by_php_is_processed() -> anyhow::Result<()> {
-    const SCRIPT: &str = r#"
+    const SCRIPT: &str = r"
         require 'PhpAmqpLib/autoload.php';
         [$_, $port, $vhost, $file] = $argv;
         $connection = new PhpAmqpLib\Connection\AMQPStreamConnection('127.0.0.1', (int) $port, 'guest', 'guest', $vhost);
@@ -132,7 +132,7 @@ async fn a_message_published_by_php_is_processed() -> anyhow::Result<()> {
         $channel->basic_publish($message, '', 'kvit.submissions.eksempel');
         $channel->close();
         $connection->close();
-    "#;
+    ";
     let (bed, running) = TestBed::start().await?;
     let file = bed.path("body.json");
     std::fs::write(&file, payload("009"))?;

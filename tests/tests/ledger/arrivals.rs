@@ -29,7 +29,10 @@ async fn a_correction_is_another_version_of_the_same_submission() -> anyhow::Res
         let same: Vec<bool> = lineage.known.iter().map(|known| known.same_answers).collect();
         assert_eq!(same, [true, false]);
 
-        let shown = bed.ledger.show_reference(first.reference.as_str().to_owned(), at(1)).await?;
+        let shown = bed
+            .ledger
+            .show_reference(first.reference.as_str().to_owned(), at(1))
+            .await?;
         assert_eq!(shown.context("the latest")?.id, second.id.to_string());
         let old = bed.ledger.show(first.id, at(1)).await?.context("the first")?;
         assert!(old.superseded);
@@ -69,7 +72,9 @@ async fn of_replicas_that_record_the_same_message_at_once_one_does() -> anyhow::
 async fn repeats_and_drafts_are_counted_and_the_site_is_told() -> anyhow::Result<()> {
     for bed in both()? {
         let id = bed.accept(message()).await?;
-        bed.ledger.count(Counter::Duplicates, arrival(), Some(id), at(1)).await?;
+        bed.ledger
+            .count(Counter::Duplicates, arrival(), Some(id), at(1))
+            .await?;
         bed.ledger.count(Counter::Drafts, arrival(), None, at(1)).await?;
         let test = Arrival {
             test: true,
@@ -77,15 +82,19 @@ async fn repeats_and_drafts_are_counted_and_the_site_is_told() -> anyhow::Result
         };
         bed.ledger.count(Counter::Drafts, test, None, at(1)).await?;
         let figures = bed.figures().await?;
-        assert_eq!((figures.arrived, figures.duplicates.ignored, figures.drafts_ignored), (3, 1, 1));
+        assert_eq!(
+            (figures.arrived, figures.duplicates.ignored, figures.drafts_ignored),
+            (3, 1, 1)
+        );
         assert_eq!(bed.ledger.figures(true, at(1)).await?.drafts_ignored, 1);
 
-        let told = bed.ledger.outgoing(10, false).await?;
+        let told = bed.ledger.outgoing("eksempel".to_owned(), 10, false).await?;
         let events: Vec<&str> = told.iter().map(|event| event.event.as_str()).collect();
         assert_eq!(events, ["accepted", "duplicate"]);
+        assert_eq!(bed.ledger.outgoing_sites().await?, ["eksempel"]);
         assert_eq!(told[1].data.id.as_deref(), Some(id.to_string().as_str()));
         bed.ledger.told(told).await?;
-        assert!(bed.ledger.outgoing(10, false).await?.is_empty());
+        assert!(bed.ledger.outgoing("eksempel".to_owned(), 10, false).await?.is_empty());
     }
     Ok(())
 }
@@ -125,7 +134,14 @@ async fn the_sites_word_that_its_copy_is_gone_is_recorded_once() -> anyhow::Resu
         }
         let shown = bed.ledger.show(id, at(1)).await?.context("shown")?;
         assert_eq!(shown.site_copy, "gone");
-        assert_eq!(shown.evidence.iter().filter(|leaf| leaf.event == "site_copy_gone").count(), 1);
+        assert_eq!(
+            shown
+                .evidence
+                .iter()
+                .filter(|leaf| leaf.event == "site_copy_gone")
+                .count(),
+            1
+        );
         assert_eq!(bed.figures().await?.duplicates.ignored, 2);
     }
     Ok(())
@@ -152,7 +168,8 @@ async fn of_many_registrations_at_once_the_latest_date_stands() -> anyhow::Resul
             ..message()
         };
         let replicas: Vec<_> = (0..4).map(|_| bed.replica()).collect();
-        let recorded = (0..20).map(|n| replicas[n % 4].record(registration(100 + i64::try_from(n).unwrap()), false, at(0)));
+        let recorded =
+            (0..20).map(|n| replicas[n % 4].record(registration(100 + i64::try_from(n).unwrap()), false, at(0)));
         try_join_all(recorded).await?;
         let dates = bed.ledger.event_dates("eksempel/anmeldelse/1".to_owned()).await?;
         assert_eq!(dates.deadline, Some((at(119), Source::Message)));
@@ -226,8 +243,8 @@ async fn values_that_nobody_expects_are_taken() -> anyhow::Result<()> {
             }
             bed.ledger.finish_deletion(vec![id], at(3)).await?;
         }
-        let told = bed.ledger.outgoing(1, false).await?;
-        assert_eq!(told[0].data.uuid.as_deref(), Some("a\0b"));
+        let told = bed.ledger.outgoing("eksempel".to_owned(), 1, false).await?;
+        assert_eq!(told[0].data.uuid.as_deref(), Some("a\u{fffd}b"));
         assert_eq!(bed.figures().await?.deleted, 6);
     }
     Ok(())

@@ -49,8 +49,14 @@ impl Bed {
     /// The figures of production, which must add up.
     pub(crate) async fn figures(&self) -> anyhow::Result<Figures> {
         let figures = self.ledger.figures(false, at(60)).await?;
-        anyhow::ensure!(figures.arrived_difference() == 0, "arrived does not add up: {figures:?}");
-        anyhow::ensure!(figures.accepted_difference() == 0, "accepted does not add up: {figures:?}");
+        anyhow::ensure!(
+            figures.arrived_difference() == 0,
+            "arrived does not add up: {figures:?}"
+        );
+        anyhow::ensure!(
+            figures.accepted_difference() == 0,
+            "accepted does not add up: {figures:?}"
+        );
         Ok(figures)
     }
 }

@@ -21,9 +21,11 @@ fn vault(bed: &Bed) -> Vault {
 /// A submission with keys whose last duty is done: the first step, in the settle's own transaction.
 async fn deleting(bed: &Bed, vault: &Vault) -> anyhow::Result<SubmissionId> {
     let new = message();
-    vault.create(new.id.0, &[Purpose::Mail, Purpose::Journal], at(0)).await?;
+    vault
+        .create(new.id.0, &[Purpose::Mail, Purpose::Journal], at(0))
+        .await?;
     let mut journal = duty(DutyKind::Journal, new.id);
-    journal.payload.as_mut().context("a payload")?.purpose = "journal".to_owned();
+    "journal".clone_into(&mut journal.payload.as_mut().context("a payload")?.purpose);
     let duties = [new.duties.clone(), vec![journal]].concat();
     bed.accept(NewSubmission {
         duties: duties.clone(),
@@ -49,9 +51,15 @@ async fn is_gone(bed: &Bed, vault: &Vault, id: SubmissionId) -> anyhow::Result<(
     let shown = bed.ledger.show(id, at(9)).await?.context("shown")?;
     assert_eq!(shown.state, "deleted");
     assert!(vault.key(id.0, Purpose::Mail).await?.is_none());
-    assert!(vault.key(id.0, Purpose::Journal).await?.is_some(), "the journal's copy lives on");
+    assert!(
+        vault.key(id.0, Purpose::Journal).await?.is_some(),
+        "the journal's copy lives on"
+    );
     let figures = bed.figures().await?;
-    assert_eq!((figures.open, figures.deleted, figures.duties["journal"].ready), (0, 1, 1));
+    assert_eq!(
+        (figures.open, figures.deleted, figures.duties["journal"].ready),
+        (0, 1, 1)
+    );
     Ok(())
 }
 
@@ -84,7 +92,9 @@ async fn keys_whose_data_never_came_are_found() -> anyhow::Result<()> {
     for bed in both()? {
         let vault = vault(&bed);
         let orphan = SubmissionId::new();
-        vault.create(orphan.0, &[Purpose::Mail, Purpose::Journal], at(0)).await?;
+        vault
+            .create(orphan.0, &[Purpose::Mail, Purpose::Journal], at(0))
+            .await?;
         let kept = deleting(&bed, &vault).await?;
         sweep(&bed, &vault).await?;
         let owners = vault.owners_since_before(at(100), None, 10).await?;
@@ -104,12 +114,14 @@ async fn what_a_site_was_told_of_a_deletion_takes_its_ids_with_it() -> anyhow::R
         let vault = vault(&bed);
         let id = deleting(&bed, &vault).await?;
         sweep(&bed, &vault).await?;
-        let told = bed.ledger.outgoing(10, false).await?;
+        let told = bed.ledger.outgoing("eksempel".to_owned(), 10, false).await?;
         let events: Vec<&str> = told.iter().map(|event| event.event.as_str()).collect();
         assert_eq!(events, ["accepted", "delivered", "deleted"]);
         bed.ledger.told(told).await?;
-        bed.ledger.site_copy_gone(crate::bed::arrival(), vec![id], at(9)).await?;
-        assert!(bed.ledger.outgoing(10, false).await?.is_empty());
+        bed.ledger
+            .site_copy_gone(crate::bed::arrival(), vec![id], at(9))
+            .await?;
+        assert!(bed.ledger.outgoing("eksempel".to_owned(), 10, false).await?.is_empty());
     }
     Ok(())
 }
@@ -155,8 +167,15 @@ async fn a_registration_waits_for_its_deadline_and_its_extract() -> anyhow::Resu
         assert!(bed.ledger.past_their_time(None, at(99), 10).await?.is_empty());
         assert_eq!(bed.ledger.past_their_time(None, at(100), 10).await?, [id]);
         assert!(bed.ledger.past_their_time(Some(id), at(100), 10).await?.is_empty());
-        assert!(bed.ledger.begin_deletion(vec![id], at(100)).await?.is_empty(), "it is not extracted");
-        assert_eq!(discharge(&bed.ledger, extract.id).await?.deleting, None, "it is before the deadline");
+        assert!(
+            bed.ledger.begin_deletion(vec![id], at(100)).await?.is_empty(),
+            "it is not extracted"
+        );
+        assert_eq!(
+            discharge(&bed.ledger, extract.id).await?.deleting,
+            None,
+            "it is before the deadline"
+        );
         assert!(bed.ledger.begin_deletion(vec![id], at(99)).await?.is_empty());
         assert_eq!(bed.ledger.begin_deletion(vec![id], at(100)).await?, [id]);
         let why = bed.ledger.show(id, at(101)).await?.context("shown")?.why;

@@ -21,13 +21,17 @@ async fn of_workers_that_claim_at_once_one_gets_the_duty() -> anyhow::Result<()>
         let replicas: Vec<_> = (0..8).map(|_| bed.replica()).collect();
         for _ in 0..20 {
             let id = one_mail(&bed).await?.duties[0].id;
-            let claims = replicas.iter().map(|replica| replica.claim(id, WorkerId::new(), at(1), at(21)));
+            let claims = replicas
+                .iter()
+                .map(|replica| replica.claim(id, WorkerId::new(), at(1), at(21)));
             let claims: Vec<_> = try_join_all(claims).await?.into_iter().flatten().collect();
             assert_eq!(claims.len(), 1);
             assert!(!claims[0].ambiguous);
             assert_eq!(claims[0].attempts, 1);
             // Its worker dies: of those who come afterwards, again one gets it.
-            let claims = replicas.iter().map(|replica| replica.claim(id, WorkerId::new(), at(22), at(42)));
+            let claims = replicas
+                .iter()
+                .map(|replica| replica.claim(id, WorkerId::new(), at(22), at(42)));
             let claims: Vec<_> = try_join_all(claims).await?.into_iter().flatten().collect();
             assert_eq!(claims.len(), 1);
             assert!(claims[0].ambiguous);
@@ -43,7 +47,10 @@ async fn a_lease_lasts_as_long_as_its_worker_says() -> anyhow::Result<()> {
     for bed in both()? {
         let new = one_mail(&bed).await?;
         let (id, worker, other) = (new.duties[0].id, WorkerId::new(), WorkerId::new());
-        assert!(bed.ledger.claim(id, worker, at(-1), at(19)).await?.is_none(), "it is not due yet");
+        assert!(
+            bed.ledger.claim(id, worker, at(-1), at(19)).await?.is_none(),
+            "it is not due yet"
+        );
         let claim = bed.ledger.claim(id, worker, at(1), at(21)).await?.context("a claim")?;
         assert_eq!(claim.reference.as_deref(), Some(new.reference.as_str()));
         assert_eq!(claim.payload.context("a payload")?.sealed, b"sealed");
@@ -64,8 +71,14 @@ async fn what_happened_counts_lease_or_not_and_what_did_not_only_from_its_worker
         let new = one_mail(&bed).await?;
         let (id, slow, quick) = (new.duties[0].id, WorkerId::new(), WorkerId::new());
         bed.ledger.claim(id, slow, at(1), at(21)).await?.context("a claim")?;
-        bed.ledger.claim(id, quick, at(30), at(50)).await?.context("a second claim")?;
-        let ignored = bed.ledger.settle(id, slow, Outcome::Hold(Reason::Smtp(550)), None, at(31)).await?;
+        bed.ledger
+            .claim(id, quick, at(30), at(50))
+            .await?
+            .context("a second claim")?;
+        let ignored = bed
+            .ledger
+            .settle(id, slow, Outcome::Hold(Reason::Smtp(550)), None, at(31))
+            .await?;
         assert!(!ignored.counted, "another worker has it");
         let counted = bed.ledger.settle(id, slow, Outcome::Done, None, at(32)).await?;
         assert_eq!((counted.counted, counted.deleting), (true, Some(new.id)));
@@ -91,7 +104,11 @@ async fn every_outcome_leaves_the_duty_as_it_says() -> anyhow::Result<()> {
         (Outcome::Unknown { at: at(99) }, "ready", None),
         (Outcome::Hold(Reason::Expired), "held", Some("expired")),
         (Outcome::Fail(None), "failed", None),
-        (Outcome::Cancel(Reason::Undeliverable), "cancelled", Some("undeliverable")),
+        (
+            Outcome::Cancel(Reason::Undeliverable),
+            "cancelled",
+            Some("undeliverable"),
+        ),
     ];
     for bed in both()? {
         for (outcome, state, reason) in outcomes {
@@ -123,7 +140,10 @@ async fn two_last_duties_settled_at_once_begin_the_deletion() -> anyhow::Result<
         for _ in 0..40 {
             let new = message();
             bed.accept(new.clone()).await?;
-            let settled = replicas.iter().zip(&new.duties).map(|(replica, duty)| discharge(replica, duty.id));
+            let settled = replicas
+                .iter()
+                .zip(&new.duties)
+                .map(|(replica, duty)| discharge(replica, duty.id));
             let settled = try_join_all(settled).await?;
             assert_eq!(settled.iter().filter_map(|one| one.deleting).count(), 1);
         }
@@ -137,7 +157,10 @@ async fn a_person_decides_over_what_no_worker_has_in_hand() -> anyhow::Result<()
     for bed in both()? {
         let (free, taken) = (one_mail(&bed).await?, one_mail(&bed).await?);
         let worker = WorkerId::new();
-        bed.ledger.claim(taken.duties[0].id, worker, at(1), at(21)).await?.context("a claim")?;
+        bed.ledger
+            .claim(taken.duties[0].id, worker, at(1), at(21))
+            .await?
+            .context("a claim")?;
         let all = || DutyFilter {
             kind: Some("department_mail".to_owned()),
             form: Some("anmeldelse".to_owned()),
@@ -148,15 +171,31 @@ async fn a_person_decides_over_what_no_worker_has_in_hand() -> anyhow::Result<()
         assert_eq!(bed.ledger.count_decidable(all(), Decision::Hold).await?, 1);
         let why = || Some("a holiday".to_owned());
         assert_eq!(bed.ledger.decide(all(), Decision::Hold, why(), at(2)).await?, 1);
-        assert!(bed.ledger.claim(free.duties[0].id, worker, at(3), at(23)).await?.is_none());
+        assert!(
+            bed.ledger
+                .claim(free.duties[0].id, worker, at(3), at(23))
+                .await?
+                .is_none()
+        );
         assert_eq!(bed.ledger.decide(all(), Decision::Release, why(), at(4)).await?, 1);
         assert_eq!(bed.ledger.decide(all(), Decision::Retry, why(), at(5)).await?, 1);
         assert_eq!(bed.ledger.decide(all(), Decision::Discard, why(), at(6)).await?, 1);
         let shown = bed.ledger.show(free.id, at(7)).await?.context("shown")?;
-        assert_eq!((shown.state.as_str(), shown.duties[0].state.as_str()), ("deleting", "cancelled"));
+        assert_eq!(
+            (shown.state.as_str(), shown.duties[0].state.as_str()),
+            ("deleting", "cancelled")
+        );
         let rows = bed.ledger.duties(all(), 10).await?;
-        assert_eq!(rows.iter().filter(|row| row.why.as_deref() == Some("a holiday")).count(), 1);
-        let done = bed.ledger.settle(taken.duties[0].id, worker, Outcome::Done, None, at(8)).await?;
+        assert_eq!(
+            rows.iter()
+                .filter(|row| row.why.as_deref() == Some("a holiday"))
+                .count(),
+            1
+        );
+        let done = bed
+            .ledger
+            .settle(taken.duties[0].id, worker, Outcome::Done, None, at(8))
+            .await?;
         assert!(done.counted, "the worker's was left alone");
     }
     Ok(())

@@ -10,7 +10,9 @@ use crate::bed::{at, both, discharge, message};
 async fn a_planned_run_is_one_replicas() -> anyhow::Result<()> {
     for bed in both()? {
         let replicas: Vec<_> = (0..8).map(|_| bed.replica()).collect();
-        let begun = replicas.iter().map(|replica| replica.begin_run("purge", at(0), WorkerId::new(), at(1)));
+        let begun = replicas
+            .iter()
+            .map(|replica| replica.begin_run("purge", at(0), WorkerId::new(), at(1)));
         let begun = try_join_all(begun).await?;
         assert_eq!(begun.iter().filter(|begun| **begun).count(), 1);
         bed.ledger.end_run("purge", at(0), "2 begun".to_owned(), at(2)).await?;
@@ -56,7 +58,9 @@ async fn a_certificate_is_kept_under_its_pin() -> anyhow::Result<()> {
     for bed in both()? {
         for armored in [b"old".to_vec(), b"new".to_vec()] {
             let department = "teknik-miljoe".parse()?;
-            bed.ledger.add_certificate(department, "AB".to_owned(), armored, at(0)).await?;
+            bed.ledger
+                .add_certificate(department, "AB".to_owned(), armored, at(0))
+                .await?;
         }
         let kept = bed.ledger.certificates().await?;
         assert_eq!(kept, [("teknik-miljoe".to_owned(), "AB".to_owned(), b"new".to_vec())]);
@@ -83,12 +87,15 @@ async fn leaves_are_sequenced_by_one_replica_without_gaps() -> anyhow::Result<()
         let log = bed.ledger.evidence_logs().await?.pop().context("a log")?;
         assert_eq!((log.size, log.signed), (6, 0));
         assert_eq!(bed.ledger.evidence_leaves(log.year, 0, 100).await?.len(), 6);
-        assert!(bed.ledger.outgoing(10, true).await?.is_empty(), "nothing is signed");
+        assert!(
+            bed.ledger.outgoing("eksempel".to_owned(), 10, true).await?.is_empty(),
+            "nothing is signed"
+        );
         assert!(bed.ledger.has_unsigned_leaves().await?);
         bed.ledger.checkpoint_signed(log.year, 6).await?;
         bed.ledger.checkpoint_mailed(log.year, 6).await?;
         assert!(!bed.ledger.has_unsigned_leaves().await?);
-        assert_eq!(bed.ledger.outgoing(10, true).await?.len(), 3);
+        assert_eq!(bed.ledger.outgoing("eksempel".to_owned(), 10, true).await?.len(), 3);
     }
     Ok(())
 }
@@ -99,9 +106,15 @@ async fn a_sequencer_that_stops_lets_another_begin() -> anyhow::Result<()> {
         let (first, second) = (WorkerId::new(), WorkerId::new());
         let base = || "kvit.example".to_owned();
         bed.ledger.sequence(first, base(), (at(0), at(30)), 10).await?;
-        assert_eq!(bed.ledger.sequence(second, base(), (at(1), at(31)), 10).await?, Sequenced::Elsewhere);
+        assert_eq!(
+            bed.ledger.sequence(second, base(), (at(1), at(31)), 10).await?,
+            Sequenced::Elsewhere
+        );
         bed.ledger.stop_sequencing(first).await?;
-        assert_eq!(bed.ledger.sequence(second, base(), (at(2), at(32)), 10).await?, Sequenced::Leaves(0));
+        assert_eq!(
+            bed.ledger.sequence(second, base(), (at(2), at(32)), 10).await?,
+            Sequenced::Leaves(0)
+        );
     }
     Ok(())
 }

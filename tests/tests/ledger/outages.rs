@@ -64,7 +64,10 @@ async fn a_server_that_is_restarted_under_load_loses_nothing() -> anyhow::Result
         }
     }
     let figures = ledger.figures(false, at(1)).await?;
-    println!("postgres restarted 5 times: attempted {attempted}, acknowledged {}, lost {lost}", kept.len());
+    println!(
+        "postgres restarted 5 times: attempted {attempted}, acknowledged {}, lost {lost}",
+        kept.len()
+    );
     assert_eq!(lost, 0);
     assert_eq!((figures.arrived_difference(), figures.accepted_difference()), (0, 0));
     Ok(())

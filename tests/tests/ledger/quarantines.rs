@@ -61,7 +61,10 @@ async fn of_replicas_that_try_it_again_at_once_one_takes_it() -> anyhow::Result<
             let put_aside = unreadable(b"a digest of it");
             let id = put_aside.id;
             bed.ledger.quarantine(put_aside).await?;
-            assert_eq!(bed.ledger.quarantined_content(id).await?.context("its content")?.sealed, b"sealed");
+            assert_eq!(
+                bed.ledger.quarantined_content(id).await?.context("its content")?.sealed,
+                b"sealed"
+            );
             bed.ledger.quarantined_again(id, QuarantineReason::Internal).await?;
             let replicas: Vec<_> = (0..4).map(|_| bed.replica()).collect();
             let taken = replicas.iter().map(|replica| {
@@ -72,7 +75,10 @@ async fn of_replicas_that_try_it_again_at_once_one_takes_it() -> anyhow::Result<
                 replica.record(new, false, at(1))
             });
             let taken = join_all(taken).await;
-            assert_eq!(taken.iter().filter(|one| matches!(one, Ok(Recorded::Accepted))).count(), 1);
+            assert_eq!(
+                taken.iter().filter(|one| matches!(one, Ok(Recorded::Accepted))).count(),
+                1
+            );
             assert!(bed.ledger.quarantined_content(id).await?.is_none());
             let figures = bed.ledger.figures(test, at(1)).await?;
             assert_eq!((figures.arrived, figures.accepted, figures.quarantined), (1, 1, 0));
@@ -88,8 +94,13 @@ async fn what_turns_out_to_be_known_leaves_quarantine() -> anyhow::Result<()> {
         let put_aside = unreadable(b"a digest of it");
         let id = put_aside.id;
         bed.ledger.quarantine(put_aside).await?;
-        bed.ledger.count(Counter::Duplicates, retried(id, false), None, at(1)).await?;
-        let twice = bed.ledger.count(Counter::Duplicates, retried(id, false), None, at(1)).await;
+        bed.ledger
+            .count(Counter::Duplicates, retried(id, false), None, at(1))
+            .await?;
+        let twice = bed
+            .ledger
+            .count(Counter::Duplicates, retried(id, false), None, at(1))
+            .await;
         assert!(twice.is_err());
         let figures = bed.figures().await?;
         assert_eq!((figures.quarantined, figures.duplicates.ignored), (0, 1));
@@ -104,7 +115,9 @@ async fn a_person_discards_what_waits_and_it_stays_counted() -> anyhow::Result<(
         let (discarded, taken) = (first.id, second.id);
         bed.ledger.quarantine(first).await?;
         bed.ledger.quarantine(second).await?;
-        bed.ledger.count(Counter::Drafts, retried(taken, false), None, at(1)).await?;
+        bed.ledger
+            .count(Counter::Drafts, retried(taken, false), None, at(1))
+            .await?;
         let all = || QuarantineFilter {
             form: Some("anmeldelse".to_owned()),
             site: Some("eksempel".to_owned()),
@@ -113,11 +126,19 @@ async fn a_person_discards_what_waits_and_it_stays_counted() -> anyhow::Result<(
             ..QuarantineFilter::default()
         };
         assert_eq!(bed.ledger.quarantined(all(), 10).await?.len(), 2);
-        let gone = bed.ledger.discard_quarantined(all(), "a test".to_owned(), at(2)).await?;
+        let gone = bed
+            .ledger
+            .discard_quarantined(all(), "a test".to_owned(), at(2))
+            .await?;
         assert_eq!(gone, [discarded]);
         let shown = bed.ledger.show(discarded, at(3)).await?.context("shown")?;
         assert_eq!(shown.state, "quarantined");
-        assert!(bed.ledger.without_payload(vec![discarded.0]).await?.contains(&discarded.0));
+        assert!(
+            bed.ledger
+                .without_payload(vec![discarded.0])
+                .await?
+                .contains(&discarded.0)
+        );
         assert_eq!(bed.figures().await?.quarantined, 1);
         bed.ledger.forget_epochs(vec![24_324]).await?;
         let waiting = QuarantineFilter {
@@ -144,7 +165,10 @@ async fn a_department_is_told_once_of_all_that_waits() -> anyhow::Result<()> {
         }
         assert_eq!(bed.figures().await?.duties["notice"].ready, 1);
         bed.ledger.quarantine(unreadable(b"the third digest")).await?;
-        assert!(bed.ledger.untold_quarantine(at(0)).await?.is_empty(), "it was told just now");
+        assert!(
+            bed.ledger.untold_quarantine(at(0)).await?.is_empty(),
+            "it was told just now"
+        );
         assert_eq!(bed.ledger.untold_quarantine(at(1)).await?.len(), 1);
     }
     Ok(())

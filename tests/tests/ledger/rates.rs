@@ -15,7 +15,8 @@ async fn jobs_a_second_with_64_tasks() -> anyhow::Result<()> {
         let engine = if bed.url.is_sqlite() { "sqlite" } else { "postgres" };
         bed.accept(message()).await?;
         let started = Instant::now();
-        let recorded = (0..TASKS).map(|_| async {
+        let bed = &bed;
+        let recorded = (0..TASKS).map(|_| async move {
             let mut duties = Vec::new();
             for _ in 0..EACH {
                 let new = message();
@@ -27,7 +28,7 @@ async fn jobs_a_second_with_64_tasks() -> anyhow::Result<()> {
         let duties = try_join_all(recorded).await?;
         say(engine, "record", TASKS * EACH, started);
         let started = Instant::now();
-        try_join_all(duties.iter().map(|duties| async {
+        try_join_all(duties.iter().map(|duties| async move {
             for duty in duties {
                 discharge(&bed.ledger, *duty).await?;
             }

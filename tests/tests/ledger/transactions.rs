@@ -25,11 +25,17 @@ fn store(bed: &Bed) -> Store {
 }
 
 fn add(tx: &mut Tx<'_>, name: &str) -> Result<u64, StoreError> {
-    tx.execute("INSERT INTO thing (name, number) VALUES ($1, $2)", &[name.into(), 1.into()])
+    tx.execute(
+        "INSERT INTO thing (name, number) VALUES ($1, $2)",
+        &[name.into(), 1.into()],
+    )
 }
 
 async fn count(store: &Store) -> Result<i64, StoreError> {
-    let job = |tx: &mut Tx<'_>| tx.one("SELECT COUNT(*) FROM thing", &[])?.map_or(Ok(0), |row| row.int(0));
+    let job = |tx: &mut Tx<'_>| {
+        tx.one("SELECT COUNT(*) FROM thing", &[])?
+            .map_or(Ok(0), |row| row.int(0))
+    };
     store.read(job).await
 }
 
@@ -98,7 +104,10 @@ async fn an_error_holds_no_value() -> anyhow::Result<()> {
         for sql in statements {
             let failed = store.write(move |tx| tx.execute(sql, &[CANARY.into()])).await;
             let error = failed.err().context("it must fail")?;
-            let shown = format!("{error} {error:?} {:?}", std::error::Error::source(&error).map(ToString::to_string));
+            let shown = format!(
+                "{error} {error:?} {:?}",
+                std::error::Error::source(&error).map(ToString::to_string)
+            );
             assert!(!shown.contains("0102"), "{shown}");
         }
         let shown = store
@@ -144,12 +153,18 @@ async fn a_job_that_reads_sees_one_state_and_cannot_write() -> anyhow::Result<()
 async fn processes_that_start_at_once_grow_the_schema_once() -> anyhow::Result<()> {
     for bed in both()? {
         let stores: Vec<_> = (0..12).map(|_| store(&bed)).collect();
-        let jobs = stores.iter().enumerate().map(|(n, store)| store.write(move |tx| add(tx, &format!("n{n}"))));
+        let jobs = stores
+            .iter()
+            .enumerate()
+            .map(|(n, store)| store.write(move |tx| add(tx, &format!("n{n}"))));
         for answer in join_all(jobs).await {
             assert_eq!(answer, Ok(1));
         }
         let steps = stores[0]
-            .read(|tx| tx.one("SELECT COUNT(*) FROM migration", &[])?.map_or(Ok(0), |row| row.int(0)))
+            .read(|tx| {
+                tx.one("SELECT COUNT(*) FROM migration", &[])?
+                    .map_or(Ok(0), |row| row.int(0))
+            })
             .await;
         assert_eq!(steps, Ok::<_, StoreError>(1));
     }

@@ -122,7 +122,6 @@ fn folder() -> anyhow::Result<TempDir> {
         .tempdir_in(base)
         .map_err(Exit::io)
         .context("making a folder for the demonstration")
-        .map_err(Into::into)
 }
 
 /// Cancelled at Ctrl-C and SIGTERM, from the first moment on: a broker that was started is always stopped.

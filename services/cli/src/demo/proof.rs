@@ -19,7 +19,7 @@ const SHOWN: usize = 30;
 /// Where gpg, a file or the store cannot be read.
 pub(crate) async fn show(page: &mut Page, stage: &Stage, posted: &Posted, gpg: &str) -> anyhow::Result<()> {
     let department = department_address(stage);
-    let is_for_department = |mail: &&Mail| mail.recipients.iter().any(|to| *to == department);
+    let is_for_department = |mail: &&Mail| mail.recipients.contains(&department);
     let mails = stage.inbox.mails();
     let (to_department, receipts): (Vec<&Mail>, Vec<&Mail>) = mails.iter().partition(|mail| is_for_department(mail));
 
@@ -45,36 +45,38 @@ pub(crate) fn department_address(stage: &Stage) -> String {
 fn departments(page: &mut Page, stage: &Stage, posted: &Posted, mails: &[&Mail], gpg: &str) -> anyhow::Result<()> {
     let all = posted.answers();
     let answers = all.search()?;
-    let (mut opened, mut signed, mut silent, mut inside) = (0, 0, 0, Vec::new());
-    for (number, mail) in mails.iter().enumerate() {
+    let (mut opened, mut signed, mut silent, mut inside) = (0_usize, 0, 0, Vec::new());
+    // What is not sealed is a notice, such as that of the message in quarantine: without content, as is checked here.
+    let mut sealed = 0_usize;
+    for mail in mails {
         silent += usize::from(answers.pieces(&mail.data).is_empty());
         let Some(message) = sealed_part(&mail.data) else {
             continue;
         };
-        let file = stage.mails().join(format!("{}.asc", number + 1));
+        sealed += 1;
+        let file = stage.mails().join(format!("{sealed}.asc"));
         std::fs::write(&file, message).context("keeping an encrypted mail")?;
         let Some(mail_inside) = stage.gpg.open(message)? else {
             continue;
         };
         opened += 1;
         signed += usize::from(mail_inside.signed);
-        if number == 0 {
+        if sealed == 1 {
             show_letter(page, mail, &mail_inside.plaintext)?;
         }
         inside.extend(content(&parse(&mail_inside.plaintext)?));
     }
-    let count = mails.len();
     page.line("");
     page.held(
-        count > 0 && opened == count && signed == count,
-        &format!("{opened} of {count} mails opened and their signatures verified, with the department's key in {gpg}"),
+        i64::try_from(sealed)? == posted.accepted && opened == sealed && signed == sealed,
+        &format!("{opened} of {sealed} mails opened and their signatures verified, with the department's key in {gpg}"),
     );
     let found = answers.pieces(&inside).len();
     page.held(
         found == all.len(),
         &format!("inside stand the answers and files: {found} of {} pieces", all.len()),
     );
-    page.held(silent == count, "outside stands none of them");
+    page.held(silent == mails.len(), "outside stands none of them");
     page.held(
         posted.tokens.search()?.pieces(&inside).is_empty(),
         "the token that opens a submission on the site, which stood in the hostile text, is masked",

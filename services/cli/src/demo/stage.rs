@@ -34,7 +34,7 @@ const BROKER: &str = "rabbitmq";
 /// How often a condition is looked at.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
 /// How long the services may take until they are ready.
-const STARTING: Duration = Duration::from_secs(60);
+const STARTING: Duration = Duration::from_mins(1);
 /// The services, as their checks are named.
 const SERVICES: [&str; 3] = ["intake", "mailer", "scheduler"];
 
@@ -255,6 +255,6 @@ fn free_port() -> anyhow::Result<u16> {
 /// Whether every service has said what it needs, and has it.
 fn ready(health: &Health) -> bool {
     let checks = health.list();
-    let has_spoken = |service: &&str| checks.iter().any(|(name, _)| name.starts_with(*service));
-    health.is_ready() && SERVICES.iter().all(|service| has_spoken(&service))
+    let has_spoken = |service: &str| checks.iter().any(|(name, _)| name.starts_with(service));
+    health.is_ready() && SERVICES.iter().all(|service| has_spoken(service))
 }

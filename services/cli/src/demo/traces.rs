@@ -1,6 +1,7 @@
 //! Looks for answers in files, however they might be written there.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use aho_corasick::AhoCorasick;
@@ -228,7 +229,9 @@ fn writings(bytes: &[u8]) -> BTreeSet<Vec<u8>> {
         &|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte),
         '%',
     ));
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    let hex = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    let hex: String = hex.collect();
     all.insert(hex.to_uppercase().into_bytes());
     all.insert(hex.into_bytes());
     for offset in 0..3 {
@@ -256,10 +259,12 @@ fn php(json: &str) -> String {
         match c {
             '/' => text += "\\/",
             c if c.is_ascii() => text.push(c),
-            c => c
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .for_each(|unit| text += &format!("\\u{unit:04x}")),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing into memory does not fail.
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            }
         }
     }
     text

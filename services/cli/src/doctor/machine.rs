@@ -31,7 +31,7 @@ fn time(clock: &Clock) -> Probe {
         let next = "set this machine's clock by NTP: deadlines, leases and certificates go by it";
         return Probe::fail("clock", format!("it says {wall}, or jumps"), next);
     }
-    Probe::ok("clock", format!("it says {wall}"))
+    Probe::ok("clock", format!("it says {}", wall.strftime("%Y-%m-%dT%H:%M:%SZ")))
 }
 
 fn time_zone(zone: &TimeZone, now: Timestamp) -> Probe {
