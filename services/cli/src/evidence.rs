@@ -1,5 +1,6 @@
 //! `kvit evidence`: checks the signed log offline, proves a deletion, copies the log. Reads no private key.
 
+use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -36,7 +37,7 @@ pub(crate) async fn run(config: &ConfigArgs, command: EvidenceCommand, json: boo
 /// What was found false is data refused (65); what could not be read is not (74).
 fn refused(error: impl Into<anyhow::Error>) -> Exit {
     let error = error.into();
-    if error.chain().any(|cause| cause.is::<io::Error>()) {
+    if error.chain().any(<dyn Error>::is::<io::Error>) {
         Exit::io(error)
     } else {
         Exit::data(error)

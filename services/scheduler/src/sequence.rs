@@ -3,6 +3,7 @@
 //! Places are given in the ledger, by one worker at a time. Tiles and checkpoint follow from the rows alone, so that
 //! whoever died between two steps is made good by doing the same again.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,7 +83,7 @@ impl Sequencer {
     pub(crate) async fn refuse_another_past(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         loop {
             match self.compare_all().await {
-                Err(error) if error.is::<StoreError>() => {
+                Err(error) if comes_of::<StoreError>(&error) => {
                     tracing::warn!(%error, "the ledger cannot be compared with its evidence; trying again");
                 }
                 outcome => return outcome,
@@ -98,8 +99,8 @@ impl Sequencer {
         for dir in [Some(&self.dir), self.copy_dir.as_ref()].into_iter().flatten() {
             for log in evidence::logs_in(dir)? {
                 if let Err(error) = self.compare(&log).await {
-                    let unreadable = error.is::<StoreError>() || error.chain().any(|cause| cause.is::<io::Error>());
-                    if unreadable {
+                    // What could not be read is not judged.
+                    if comes_of::<StoreError>(&error) || comes_of::<io::Error>(&error) {
                         return Err(error);
                     }
                     let place = format!("comparing the ledger with {}", log.dir().display());
@@ -288,6 +289,10 @@ enum Unfed {
     Folder(#[from] FolderError),
     #[error("adding leaves to the evidence log")]
     Ended(#[from] tokio::task::JoinError),
+}
+
+fn comes_of<E: Error + Send + Sync + 'static>(error: &anyhow::Error) -> bool {
+    error.chain().any(<dyn Error>::is::<E>)
 }
 
 fn written(leaf: EvidenceLeaf) -> Leaf {
