@@ -18,14 +18,13 @@ pub(crate) async fn run(config: &ConfigArgs, command: EvidenceCommand, json: boo
     match command {
         EvidenceCommand::Verify { path, key, against } => verify(&path, &key, &against, json),
         EvidenceCommand::Prove { id, out, dir } => {
-            let certificate = match dir {
-                Some(dir) => Certificate::make(&dir, &id),
-                None => {
-                    let app = App::open(config, json)?;
-                    let view = crate::submission::show(&app, &id).await?;
-                    let view = view.ok_or_else(|| Exit::data(anyhow!("no submission is known by that id")))?;
-                    Certificate::make(&app.loaded.config.evidence.dir, &view.id)
-                }
+            let certificate = if let Some(dir) = dir {
+                Certificate::make(&dir, &id)
+            } else {
+                let app = App::open(config, json)?;
+                let view = crate::submission::show(&app, &id).await?;
+                let view = view.ok_or_else(|| Exit::data(anyhow!("no submission is known by that id")))?;
+                Certificate::make(&app.loaded.config.evidence.dir, &view.id)
             };
             write(&certificate.map_err(refused)?, out.as_deref(), json)
         }
@@ -151,7 +150,7 @@ fn trust(given: &[String]) -> anyhow::Result<Trust> {
         });
     }
     let trust = texts.join("\n").parse();
-    Ok(trust.map_err(Exit::usage).context("reading --key")?)
+    trust.map_err(Exit::usage).context("reading --key")
 }
 
 fn kept(paths: &[PathBuf], trust: &Trust) -> anyhow::Result<Vec<Signed>> {

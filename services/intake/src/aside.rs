@@ -19,7 +19,12 @@ impl Intake {
         let site = self.loaded.config.sites.get(&message.site);
         let form = refused.refusal.form.as_ref();
         let known = form.and_then(|form| self.loaded.forms.get(&message.site, form));
-        let bodies = index.digests("quarantined", &parts);
+        // Only a redelivery can be one that was put aside already.
+        let bodies = if message.redelivered {
+            index.digests("quarantined", &parts)
+        } else {
+            Vec::new()
+        };
         let reason = refused.refusal.reason;
         let new = NewQuarantined {
             id,

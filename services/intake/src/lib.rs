@@ -56,7 +56,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
             vault: intake.vault.clone(),
             worker: intake.worker,
             service: "intake",
-            check: context.health.check("store"),
+            checks: ["store", "vault"].map(|name| context.health.check(name)),
             leases: None,
             clock: context.clock.clone(),
         }

@@ -67,7 +67,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
             vault,
             worker,
             service: "mailer",
-            check: context.health.check("store"),
+            checks: ["store", "vault"].map(|name| context.health.check(name)),
             leases: Some(leases.clone()),
             clock: context.clock.clone(),
         }

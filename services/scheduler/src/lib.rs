@@ -83,7 +83,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         vault: scheduler.vault.clone(),
         worker: scheduler.worker,
         service: "scheduler",
-        check: context.health.check("store"),
+        checks: ["store", "vault"].map(|name| context.health.check(name)),
         leases: None,
         clock: context.clock.clone(),
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use ledger::{Ledger, WorkerId};
 use runtime::{Check, Clock};
+use store::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
@@ -27,8 +28,8 @@ pub struct Presence {
     pub worker: WorkerId,
     /// Its service.
     pub service: &'static str,
-    /// The check that a failing store takes down.
-    pub check: Check,
+    /// The checks `store` and `vault`.
+    pub checks: [Check; 2],
     /// Its leases, where it takes any.
     pub leases: Option<Leases>,
     /// Its clock.
@@ -59,16 +60,19 @@ impl Presence {
                 .extend(self.worker, leases.in_hand(), now + leases.lease)
                 .await;
         }
-        if beaten.is_ok() {
-            beaten = self.vault.ping().await;
-        }
+        let [store, vault] = &self.checks;
+        self.say(store, "store", &beaten);
+        self.say(vault, "key store", &self.vault.ping().await);
+    }
+
+    fn say(&self, check: &Check, what: &str, beaten: &Result<(), StoreError>) {
         match beaten {
-            Ok(()) => self.check.up(),
+            Ok(()) => check.up(),
             Err(error) => {
-                if self.check.is_up() {
-                    tracing::warn!(service = self.service, %error, "the store cannot be used; trying again");
+                if check.is_up() {
+                    tracing::warn!(service = self.service, %error, "the {what} cannot be used; trying again");
                 }
-                self.check.down(&error.to_string());
+                check.down(&format!("the {what} cannot be used: {error}; trying again"));
             }
         }
     }
