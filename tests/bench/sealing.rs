@@ -201,7 +201,12 @@ fn encryption_keys(cert: &Cert, now: Timestamp) -> anyhow::Result<Vec<Key<Public
     let time = SystemTime::from(now);
     let policy = StandardPolicy::at(time);
     let valid = cert.with_policy(&policy, time)?;
-    let keys = valid.keys().for_transport_encryption().supported().alive().revoked(false);
+    let keys = valid
+        .keys()
+        .for_transport_encryption()
+        .supported()
+        .alive()
+        .revoked(false);
     Ok(keys.map(|key| key.key().clone()).collect())
 }
 

@@ -75,7 +75,10 @@ fn a_folder_that_holds_is_said_to_hold() {
     let office = Office::new();
     let (code, out, err) = office.kvit("verify evidence --key key --against kept");
     assert_eq!((code, err.as_str()), (0, ""));
-    assert!(out.contains("300 leaves, whole and signed; continues the kept checkpoint"), "{out}");
+    assert!(
+        out.contains("300 leaves, whole and signed; continues the kept checkpoint"),
+        "{out}"
+    );
     let (_, out, _) = office.kvit("verify evidence/2026 --key key --json");
     let value: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(value["logs"][0]["size"], 300);
@@ -120,7 +123,10 @@ fn a_deletion_certificate_is_accepted_without_the_folder_and_refused_when_change
     fs::remove_dir_all(office.path("evidence")).unwrap();
     let (code, out, _) = office.kvit("verify certificate.json --key key --against kept");
     assert_eq!(code, 0);
-    assert!(out.contains("submission 7 was recorded as deleted at 2026-11-22T10:00:00Z"), "{out}");
+    assert!(
+        out.contains("submission 7 was recorded as deleted at 2026-11-22T10:00:00Z"),
+        "{out}"
+    );
 
     let certificate = fs::read_to_string(office.path("certificate.json")).unwrap();
     let changed = certificate.replace("\"submission\": \"7\"", "\"submission\": \"8\"");
@@ -133,5 +139,8 @@ fn a_deletion_certificate_is_accepted_without_the_folder_and_refused_when_change
 fn what_is_not_in_the_log_has_no_certificate() {
     let office = Office::new();
     let (code, _, err) = office.kvit("prove 4711 --dir evidence");
-    assert!(code == 65 && err.contains("holds nothing about this submission"), "{err}");
+    assert!(
+        code == 65 && err.contains("holds nothing about this submission"),
+        "{err}"
+    );
 }

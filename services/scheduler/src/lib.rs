@@ -90,7 +90,11 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let beating = tokio::spawn(presence.keep(idle.clone()));
     if let Some(sequencer) = &scheduler.sequencer {
         // Before anything is done: what a restored ledger would do again must not be done.
-        sequencer.refuse_another_past(&context.shutdown).await?;
+        if let Err(refused) = sequencer.refuse_another_past(&context.shutdown).await {
+            idle.cancel();
+            beating.await?;
+            return Err(refused);
+        }
     }
     let tasks = TaskTracker::new();
     if scheduler.sequencer.is_some() {

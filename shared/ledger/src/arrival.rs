@@ -218,13 +218,14 @@ fn was_withdrawn(tx: &mut Tx<'_>, id: &str) -> Result<bool, StoreError> {
     Ok(known.is_some())
 }
 
-fn withdraw(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+pub(crate) fn withdraw(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
     // Of two replicas that say so at once, the later one sees that it is said.
     crate::deletion::reserve(tx, id)?;
     if was_withdrawn(tx, id)? {
         return Ok(false);
     }
     leaf(tx, Some(id), "withdrawn", now, None, None)?;
+    crate::registration::end_withdrawn(tx, id)?;
     // What is not kept for its event goes as a message does, with the sweep.
     tx.execute(
         "UPDATE submission SET late = 1 WHERE id = $1 AND kind = 'registration'",

@@ -10,7 +10,9 @@ mod arrival;
 mod counter;
 mod deletion;
 mod duty;
+mod event;
 mod evidence;
+mod extract;
 mod figures;
 mod intake;
 mod lineage;
@@ -18,6 +20,7 @@ mod model;
 mod outbox;
 mod quarantine;
 mod read;
+mod registration;
 mod schedule;
 mod schema;
 
@@ -25,7 +28,9 @@ use store::{Store, StoreError, Url};
 
 pub use counter::Counter;
 pub use duty::{Claim, Decision, DutyFilter, DutyRow, Outcome, Settled};
+pub use event::{EventRow, SetEvent};
 pub use evidence::{EvidenceLeaf, EvidenceLog, Sequenced};
+pub use extract::{ExtractRow, KeptRegistration, NewExtract, Registered};
 pub use figures::{Duplicates, Figures, StateCounts};
 pub use intake::Recorded;
 pub use lineage::Lineage;
@@ -33,6 +38,7 @@ pub use model::{Arrival, EventSaid, NewDuty, NewSubmission, Payload, ReceiptAddr
 pub use outbox::{EventData, Outgoing, SiteEvent};
 pub use quarantine::{NewQuarantined, QuarantineFilter, QuarantineRow, Sealed, Untold};
 pub use read::{DutyView, EvidenceView, SubmissionFilter, SubmissionView};
+pub use registration::{Address, RegistrationFacts};
 pub use schedule::{Request, RunRow, WorkerRow};
 
 /// A handle on the ledger; clones share its threads.

@@ -9,6 +9,7 @@ pub(crate) const OPTIONS: Options = Options {
         Migration { sql: FIRST },
         Migration { sql: EVIDENCE },
         Migration { sql: SWEEPS },
+        Migration { sql: EXTRACTS },
     ],
     writers: 4,
     readers: 2,
@@ -190,3 +191,36 @@ CREATE INDEX duty_sending ON duty (lease_until) WHERE state = 'sending';
 CREATE INDEX duty_held ON duty (created_at) WHERE state = 'held';
 CREATE INDEX submission_open ON submission (received_at) WHERE state = 'open';
 CREATE INDEX submission_deleting ON submission (received_at) WHERE state = 'deleting'";
+
+/// What became of each event: its opaque name, its end, its extracts with what each covers, and what is kept of a
+/// registration whose submission is gone (its payload is in `payload`, under the row's own id).
+const EXTRACTS: &str = "
+ALTER TABLE event ADD COLUMN tag TEXT;
+ALTER TABLE event ADD COLUMN cancelled_at BIGINT;
+ALTER TABLE event ADD COLUMN notified_at BIGINT;
+ALTER TABLE event ADD COLUMN erase_code {bytes};
+ALTER TABLE event ADD COLUMN erased_at BIGINT;
+CREATE INDEX submission_event ON submission (event) WHERE event IS NOT NULL;
+CREATE TABLE event_extract (
+    id TEXT PRIMARY KEY,
+    event TEXT NOT NULL,
+    department TEXT NOT NULL,
+    test BIGINT NOT NULL,
+    confirm TEXT NOT NULL,
+    code {bytes},
+    duty TEXT NOT NULL,
+    covers BIGINT NOT NULL,
+    made_at BIGINT NOT NULL,
+    confirmed_at BIGINT,
+    reminded BIGINT NOT NULL
+);
+CREATE INDEX event_extract_event ON event_extract (event);
+CREATE TABLE event_extracted (extract TEXT NOT NULL, submission TEXT NOT NULL, PRIMARY KEY (extract, submission));
+CREATE INDEX event_extracted_submission ON event_extracted (submission);
+CREATE TABLE registration (
+    id TEXT PRIMARY KEY,
+    submission TEXT NOT NULL UNIQUE,
+    event TEXT NOT NULL,
+    ended TEXT
+);
+CREATE INDEX registration_event ON registration (event)";

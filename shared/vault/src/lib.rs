@@ -9,6 +9,7 @@
 //!
 //! What this crate is not: it holds no payload, and decides nothing about when a key goes.
 
+mod code;
 mod index;
 mod keys;
 mod seal;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use store::{Journal, Migration, Options, Store, StoreError, Url};
 use uuid::Uuid;
 
+pub use code::{Code, NotACode};
 pub use index::{Digest, Index, epoch_of};
 pub use keys::{Purpose, WrappingKeys};
 pub use seal::DataKey;

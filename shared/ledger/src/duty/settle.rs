@@ -1,0 +1,175 @@
+//! How an attempt ended, and what follows from it.
+
+use domain::{DutyId, DutyState, Reason, SubmissionId};
+use jiff::Timestamp;
+use store::{StoreError, Tx, Value};
+
+use super::claim::{count_possible, read_claim};
+use crate::deletion::reserve;
+use crate::intake::add_duty;
+use crate::outbox::{SiteEvent, leaf, tell_of};
+use crate::{Ledger, NewDuty, WorkerId};
+
+/// How a worker's attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// To be tried again.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// What the last attempt met.
+        reason: Option<Reason>,
+    },
+    /// Given over, and never answered: it may have happened. To be tried again, and counted as a possible duplicate.
+    Unknown {
+        /// When.
+        at: Timestamp,
+    },
+    /// Waits for a person or a certificate.
+    Hold(Reason),
+    /// Given up, with an alarm.
+    Fail(Option<Reason>),
+    /// Never to be done.
+    Cancel(Reason),
+}
+
+/// What settling a duty led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Whether this settle is the one that counts.
+    pub counted: bool,
+    /// The submission whose deletion began with it: its keys are to be destroyed now.
+    pub deleting: Option<SubmissionId>,
+}
+
+impl Ledger {
+    /// Settles a duty, adds what follows from it, and begins the submission's deletion where that was the last one.
+    /// A duty that is discharged already stays so: the first settle wins, lease or not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing was settled.
+    pub async fn settle(
+        &self,
+        id: DutyId,
+        worker: WorkerId,
+        outcome: Outcome,
+        follows: Option<NewDuty>,
+        now: Timestamp,
+    ) -> Result<Settled, StoreError> {
+        self.write(move |tx| {
+            let settled = settle(tx, id, Some(worker), outcome, now)?;
+            if let (true, Outcome::Unknown { .. }) = (settled.counted, outcome)
+                && let Some((claim, _)) = read_claim(tx, &id.to_string())?
+            {
+                count_possible(tx, &claim)?;
+            }
+            if settled.counted
+                && let Some(duty) = follows
+            {
+                add_duty(tx, None, &duty, now)?;
+            }
+            Ok(settled)
+        })
+        .await
+    }
+}
+
+/// Settles one duty. Without a worker it is a person's decision.
+///
+/// The submission is reserved first: of two last duties that are settled at the same moment, the later one sees that the
+/// other is done, and begins the deletion.
+pub(super) fn settle(
+    tx: &mut Tx<'_>,
+    id: DutyId,
+    worker: Option<WorkerId>,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<Settled, StoreError> {
+    let text = id.to_string();
+    let (state, reason, next_at) = match outcome {
+        Outcome::Done => (DutyState::Done, None, None),
+        Outcome::Retry { at, reason } => (DutyState::Ready, reason, Some(at)),
+        Outcome::Unknown { at } => (DutyState::Ready, None, Some(at)),
+        Outcome::Hold(reason) => (DutyState::Held, Some(reason), None),
+        Outcome::Fail(reason) => (DutyState::Failed, reason, None),
+        Outcome::Cancel(reason) => (DutyState::Cancelled, Some(reason), None),
+    };
+    // What happened counts whoever did it; what did not happen is only said by the one who holds the lease.
+    // A person does not decide over what a worker has in hand.
+    let mine = match worker {
+        None => " AND state <> 'sending'",
+        Some(_) if outcome == Outcome::Done => "",
+        Some(_) => " AND lease_owner = $6",
+    };
+    let mut values: Vec<Value> = vec![
+        text.as_str().into(),
+        state.as_str().into(),
+        reason.map(|reason| reason.to_string()).into(),
+        next_at.map(Timestamp::as_millisecond).into(),
+        state.is_discharged().then(|| now.as_millisecond()).into(),
+    ];
+    if let (Some(worker), true) = (worker, outcome != Outcome::Done) {
+        values.push(worker.0.to_string().into());
+    }
+    reserve_of(tx, &text)?;
+    let changed = tx.execute(
+        &format!(
+            "UPDATE duty SET state = $2, reason = $3, next_at = $4, done_at = $5, lease_owner = NULL, lease_until = NULL
+             WHERE id = $1 AND state NOT IN ('done', 'cancelled'){mine}"
+        ),
+        &values,
+    )?;
+    if changed == 0 {
+        return Ok(Settled::default());
+    }
+    after_settling(tx, &text, outcome, now)
+}
+
+/// Reserves the submission of a duty.
+fn reserve_of(tx: &mut Tx<'_>, duty: &str) -> Result<(), StoreError> {
+    let row = tx.one("SELECT submission FROM duty WHERE id = $1", &[duty.into()])?;
+    match row.as_ref().map(|row| row.opt_text(0)).transpose()?.flatten() {
+        Some(submission) => reserve(tx, submission).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -> Result<Settled, StoreError> {
+    let row = tx.one("SELECT submission, kind FROM duty WHERE id = $1", &[id.into()])?;
+    let Some(row) = row else { return Ok(Settled::default()) };
+    let (submission, kind) = (row.opt_text(0)?, row.text(1)?);
+    let mut settled = Settled {
+        counted: true,
+        deleting: None,
+    };
+    let event = match outcome {
+        Outcome::Done => "done",
+        Outcome::Cancel(_) => "cancelled",
+        Outcome::Hold(_) => "held",
+        Outcome::Fail(_) => "failed",
+        Outcome::Retry { .. } | Outcome::Unknown { .. } => return Ok(settled),
+    };
+    let rule = match outcome {
+        Outcome::Hold(reason) | Outcome::Cancel(reason) => Some(reason.to_string()),
+        _ => None,
+    };
+    leaf(tx, submission, &format!("{kind}_{event}"), now, rule.as_deref(), None)?;
+    if matches!(outcome, Outcome::Done | Outcome::Cancel(_)) {
+        tx.execute("DELETE FROM payload WHERE duty = $1", &[id.into()])?;
+    }
+    let Some(submission) = submission else {
+        return Ok(settled);
+    };
+    if matches!(outcome, Outcome::Hold(_) | Outcome::Fail(_))
+        && let Ok(id) = submission.parse()
+    {
+        tell_of(tx, id, SiteEvent::Held, now)?;
+    }
+    if crate::deletion::begin(tx, submission, now)? {
+        settled.deleting = submission.parse().ok();
+    }
+    Ok(settled)
+}

@@ -1,0 +1,239 @@
+//! What is kept of a registration when its submission is gone, until its event has been held: reference and address.
+
+use domain::{DutyId, SubmissionId};
+use jiff::Timestamp;
+use store::{StoreError, Tx};
+use uuid::Uuid;
+
+use crate::extract::{KeptRegistration, payload};
+use crate::intake::add_duty;
+use crate::outbox::leaf;
+use crate::{Ledger, NewDuty, Payload};
+
+/// A registration of which only reference and address are left.
+#[derive(Clone)]
+pub struct Address {
+    /// Whether it is a test.
+    pub test: bool,
+    /// Reference and address, sealed.
+    pub payload: Payload,
+}
+
+/// Records what is kept, once for each submission. A key that is not needed then is swept as an orphan.
+pub(crate) fn keep(tx: &mut Tx<'_>, event: &str, kept: &KeptRegistration) -> Result<(), StoreError> {
+    let id = kept.payload.owner.to_string();
+    let made = tx.execute(
+        "INSERT INTO registration (id, submission, event) VALUES ($1, $2, $3) ON CONFLICT (submission) DO NOTHING",
+        &[id.as_str().into(), kept.submission.to_string().into(), event.into()],
+    )?;
+    if made == 0 {
+        return Ok(());
+    }
+    tx.execute(
+        "INSERT INTO payload (duty, owner, purpose, sealed) VALUES ($1, $1, $2, $3)",
+        &[
+            id.into(),
+            kept.payload.purpose.as_str().into(),
+            kept.payload.sealed.as_slice().into(),
+        ],
+    )
+    .map(drop)
+}
+
+/// Ends what is kept of a withdrawn registration; its key goes with the purge.
+pub(crate) fn end_withdrawn(tx: &mut Tx<'_>, submission: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM payload WHERE duty IN (SELECT id FROM registration WHERE submission = $1)",
+        &[submission.into()],
+    )?;
+    tx.execute(
+        "UPDATE registration SET ended = 'withdrawn' WHERE submission = $1 AND ended IS NULL",
+        &[submission.into()],
+    )
+    .map(drop)
+}
+
+impl Ledger {
+    /// Withdraws every version of a registration by an operator's act, and puts the notice to its department on its way.
+    /// Answers whether it was news.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing changed.
+    pub async fn withdraw_registration(
+        &self,
+        ids: Vec<SubmissionId>,
+        notice: Option<NewDuty>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            let mut news = false;
+            for id in &ids {
+                news |= crate::arrival::withdraw(tx, &id.to_string(), now)?;
+            }
+            if let (true, Some(duty)) = (news, notice) {
+                add_duty(tx, None, &duty, now)?;
+            }
+            Ok(news)
+        })
+        .await
+    }
+
+    /// Every version of a registration, oldest first, with its form's site and id and whether it is a test; none where
+    /// the submission is no registration.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn versions_of_registration(
+        &self,
+        id: SubmissionId,
+    ) -> Result<Option<(Vec<SubmissionId>, RegistrationFacts)>, StoreError> {
+        self.read(move |tx| {
+            let rows = tx.query(
+                "SELECT submission.id, submission.reference, submission.department, submission.site, submission.test
+                 FROM submission JOIN submission given ON given.reference = submission.reference
+                 WHERE given.id = $1 AND submission.kind = 'registration' ORDER BY submission.version",
+                &[id.to_string().into()],
+            )?;
+            let Some(first) = rows.first() else { return Ok(None) };
+            let facts = RegistrationFacts {
+                reference: first.parse(1)?,
+                department: first.parse(2)?,
+                site: first.parse(3)?,
+                test: first.int(4)? != 0,
+            };
+            let ids = rows.iter().map(|row| row.parse(0)).collect::<Result<_, _>>()?;
+            Ok(Some((ids, facts)))
+        })
+        .await
+    }
+
+    /// What is kept of the registrations for an event whose submissions are gone, in the order in which they came.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn addresses(&self, event: String) -> Result<Vec<Address>, StoreError> {
+        self.read(move |tx| {
+            let rows = tx.query(
+                "SELECT registration.id, submission.test FROM registration
+                 JOIN submission ON submission.id = registration.submission
+                 WHERE registration.event = $1 AND registration.ended IS NULL AND submission.state <> 'open'
+                 ORDER BY submission.received_at, submission.id",
+                &[event.into()],
+            )?;
+            let mut found = Vec::new();
+            for row in rows {
+                let test = row.int(1)? != 0;
+                if let Some(payload) = payload(tx, row.text(0)?)? {
+                    found.push(Address { test, payload });
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Cancels the extracts of registrations whose event has been held (E3), so that disposal lets them go; answers how
+    /// many. Another call finds those beyond the limit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn end_unextracted(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError> {
+        self.write(move |tx| {
+            let rows = tx.query(
+                "SELECT duty.id, duty.submission FROM duty JOIN submission ON submission.id = duty.submission
+                 JOIN event ON event.id = submission.event
+                 WHERE duty.state = 'held' AND duty.kind = 'extract' AND event.held <= $1 AND submission.hold IS NULL
+                 ORDER BY duty.submission LIMIT $2",
+                &[now.as_millisecond().into(), limit.into()],
+            )?;
+            for row in &rows {
+                let (duty, submission): (DutyId, &str) = (row.parse(0)?, row.text(1)?);
+                crate::deletion::reserve(tx, submission)?;
+                let cancelled = tx.execute(
+                    "UPDATE duty SET state = 'cancelled', done_at = $2 WHERE id = $1 AND state = 'held'",
+                    &[duty.to_string().into(), now.as_millisecond().into()],
+                )?;
+                if cancelled > 0 {
+                    leaf(tx, Some(submission), "extract_cancelled", now, Some("event_held"), None)?;
+                }
+            }
+            Ok(rows.len())
+        })
+        .await
+    }
+
+    /// Removes what is kept of registrations whose event has been held, or which were withdrawn: their ids, whose keys
+    /// are to be destroyed now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn end_registrations(&self, now: Timestamp, limit: u32) -> Result<Vec<Uuid>, StoreError> {
+        self.write(move |tx| {
+            let rows = tx.query(
+                "SELECT registration.id FROM registration JOIN event ON event.id = registration.event
+                 WHERE registration.ended IS NOT NULL OR event.held <= $1 ORDER BY registration.id LIMIT $2",
+                &[now.as_millisecond().into(), limit.into()],
+            )?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.parse(0)).collect::<Result<_, _>>()?;
+            for id in &ids {
+                let id = id.to_string();
+                tx.execute(
+                    "UPDATE registration SET ended = 'event_held' WHERE id = $1 AND ended IS NULL",
+                    &[id.as_str().into()],
+                )?;
+                tx.execute("DELETE FROM payload WHERE duty = $1", &[id.into()])?;
+            }
+            Ok(ids)
+        })
+        .await
+    }
+
+    /// The keys of these are destroyed: nothing is left of the registrations.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn registrations_ended(&self, ids: Vec<Uuid>, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            for id in ids {
+                let id = id.to_string();
+                let row = tx.one(
+                    "SELECT submission, ended FROM registration WHERE id = $1",
+                    &[id.as_str().into()],
+                )?;
+                let Some(row) = row else { continue };
+                let gone = tx.execute("DELETE FROM registration WHERE id = $1", &[id.into()])?;
+                if gone > 0 {
+                    leaf(
+                        tx,
+                        Some(row.text(0)?),
+                        "registration_deleted",
+                        now,
+                        row.opt_text(1)?,
+                        None,
+                    )?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Whose a registration is.
+#[derive(Debug, Clone)]
+pub struct RegistrationFacts {
+    /// What the citizen quotes.
+    pub reference: domain::Reference,
+    /// The department that acts on it.
+    pub department: domain::DepartmentId,
+    /// The producer.
+    pub site: domain::SiteId,
+    /// Whether it is a test.
+    pub test: bool,
+}
