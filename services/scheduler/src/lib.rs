@@ -10,6 +10,7 @@ pub mod cron;
 
 mod checkpoint;
 mod engine;
+mod figures;
 mod keys;
 mod notify;
 mod purge;

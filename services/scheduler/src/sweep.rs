@@ -29,6 +29,8 @@ const QUEUES: [(&str, &[DutyKind]); 2] = [
 const BATCH: u32 = 2000;
 /// How often quarantine's notices are looked at.
 const NOTIFY: Duration = Duration::from_secs(30);
+/// How often the figures are measured.
+const MEASURE: Duration = Duration::from_secs(15);
 /// How often what is no longer needed is forgotten.
 const FORGET: Duration = Duration::from_hours(1);
 /// A key without data is swept after a day: its data may be on its way.
@@ -39,13 +41,16 @@ const WINDOW: SignedDuration = SignedDuration::from_hours(24);
 /// Sweeps until shutdown.
 pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) {
     let mut woken: HashMap<DutyId, Instant> = HashMap::new();
+    let mut gaps = HashMap::new();
     let mut sweeps = ticks(SWEEP);
     let mut notices = ticks(NOTIFY);
+    let mut measures = ticks(MEASURE);
     let mut forgets = ticks(FORGET);
     loop {
         let (what, swept) = tokio::select! {
             () = shutdown.cancelled() => return,
             _ = sweeps.tick() => ("duties and deletions", scheduler.sweep(&mut woken).await),
+            _ = measures.tick() => ("the figures", scheduler.measure(&mut gaps).await),
             _ = notices.tick() => ("notices of quarantine", scheduler.tell_of_quarantine().await),
             _ = forgets.tick() => ("what is to be forgotten", scheduler.forget().await),
         };

@@ -74,6 +74,21 @@ impl Figures {
 }
 
 impl Ledger {
+    /// How many numbers each site's messages skipped, by the site's own count (`x-kvit-sequence`).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn sequence_gaps(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        self.read(|tx| {
+            let rows = tx.query("SELECT site, gaps FROM site_sequence ORDER BY site", &[])?;
+            rows.iter()
+                .map(|row| Ok((row.text(0)?.to_owned(), row.int(1)?)))
+                .collect()
+        })
+        .await
+    }
+
     /// The figures of production, or of tests, which are counted apart.
     ///
     /// # Errors
@@ -127,8 +142,7 @@ fn duties(tx: &mut Tx<'_>, test: bool) -> Result<BTreeMap<String, StateCounts>, 
         .map(|kind| (kind.as_str().to_owned(), StateCounts::default()))
         .collect();
     let rows = tx.query(
-        "SELECT duty.kind, duty.state, COUNT(*) FROM duty LEFT JOIN submission ON submission.id = duty.submission
-         WHERE COALESCE(submission.test, 0) = $1 GROUP BY duty.kind, duty.state",
+        "SELECT kind, state, COUNT(*) FROM duty WHERE test = $1 GROUP BY kind, state",
         &[test.into()],
     )?;
     for row in rows {

@@ -177,8 +177,9 @@ pub(crate) fn add_duty(
 ) -> Result<(), StoreError> {
     let discharged = duty.state.is_discharged().then(|| now.as_millisecond());
     tx.execute(
-        "INSERT INTO duty (id, submission, kind, role, department, state, reason, attempts, created_at, next_at, done_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8, $9)",
+        "INSERT INTO duty (id, submission, kind, role, department, state, reason, attempts, created_at, next_at, done_at, test)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8, $9,
+             COALESCE((SELECT test FROM submission WHERE submission.id = $2), 0))",
         &[
             duty.id.to_string().into(),
             submission.map(|id| id.to_string()).into(),

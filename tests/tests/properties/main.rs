@@ -17,7 +17,7 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 /// How many inputs are tried between two looks at the time.
-const BATCH: u32 = 16;
+const BATCH: u32 = 8;
 
 /// Tries inputs by chance until the time is over, and at least [`BATCH`] of them.
 fn fuzz<S: Strategy>(strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {

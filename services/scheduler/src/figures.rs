@@ -1,0 +1,68 @@
+//! The conservation figures as metrics, so that whoever watches sees what `kvit status` says.
+
+use std::collections::HashMap;
+
+use ledger::Figures;
+
+use crate::Scheduler;
+
+impl Scheduler {
+    /// Sets every gauge from the ledger, and warns when an equation does not hold or a site's count has gaps.
+    /// Which gaps were said already stands in `said`.
+    pub(crate) async fn measure(&self, said: &mut HashMap<String, i64>) -> anyhow::Result<()> {
+        let figures = self.ledger.figures(false, self.clock.now()).await?;
+        measure(&figures);
+        if figures.arrived_difference() != 0 || figures.accepted_difference() != 0 {
+            tracing::error!(
+                arrived.difference = figures.arrived_difference(),
+                accepted.difference = figures.accepted_difference(),
+                "the conservation figures do not add up: report this"
+            );
+        }
+        for (site, gaps) in self.ledger.sequence_gaps().await? {
+            if said.insert(site.clone(), gaps).unwrap_or(0) < gaps {
+                tracing::warn!(site, gaps, "numbers are missing in a site's count of its messages");
+            }
+            metrics::gauge!("kvit_sequence_gaps", "site" => site).set(number(gaps));
+        }
+        Ok(())
+    }
+}
+
+fn measure(figures: &Figures) {
+    let totals = [
+        ("kvit_submissions_arrived", figures.arrived),
+        ("kvit_submissions_accepted", figures.accepted),
+        ("kvit_submissions_open", figures.open),
+        ("kvit_submissions_deleted", figures.deleted),
+        ("kvit_submissions_quarantined", figures.quarantined),
+        ("kvit_submissions_duplicates", figures.duplicates.ignored),
+        ("kvit_submissions_drafts", figures.drafts_ignored),
+        ("kvit_mails_possible_duplicates", figures.duplicates.possible_mail),
+        ("kvit_submissions_form_drift", figures.form_drift),
+        ("kvit_submissions_oldest_open_seconds", figures.oldest_open_seconds),
+        ("kvit_conservation_arrived_difference", figures.arrived_difference()),
+        ("kvit_conservation_accepted_difference", figures.accepted_difference()),
+    ];
+    for (name, value) in totals {
+        metrics::gauge!(name).set(number(value));
+    }
+    for (kind, counts) in &figures.duties {
+        let states = [
+            ("ready", counts.ready),
+            ("sending", counts.sending),
+            ("done", counts.done),
+            ("held", counts.held),
+            ("failed", counts.failed),
+            ("cancelled", counts.cancelled),
+        ];
+        for (state, count) in states {
+            metrics::gauge!("kvit_duties", "kind" => kind.clone(), "state" => state).set(number(count));
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn number(count: i64) -> f64 {
+    count as f64
+}
