@@ -10,6 +10,7 @@ mod lanes;
 mod relay;
 mod retry;
 mod send;
+mod transaction;
 
 use std::sync::Arc;
 

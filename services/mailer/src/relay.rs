@@ -9,51 +9,26 @@ use std::time::Duration;
 use anyhow::Context as _;
 use domain::EmailAddress;
 use letter::Parcel;
-use lettre::Address;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt};
-use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter, RcptParameter};
-use lettre::transport::smtp::response::Response;
+use lettre::transport::smtp::commands::Ehlo;
+use lettre::transport::smtp::extension::{ClientId, Extension};
 use runtime::config::Smtp;
 use runtime::{Check, Exit};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The time limits of RFC 5321, section 4.5.3.2, and one for connecting.
+use crate::transaction::{Offers, RelayError, failure, transact};
+
+/// How long connecting may take, and saying good-bye.
 const CONNECT: Duration = Duration::from_secs(30);
-const COMMAND: Duration = Duration::from_mins(5);
-const FINAL_DOT: Duration = Duration::from_mins(10);
 /// A connection that has been idle for longer is tried before it is trusted.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long the lanes pause after the relay turned them away, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How often a relay that nothing is sent through is looked at.
 const LOOK: Duration = Duration::from_mins(1);
-
-/// Why a mail was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RelayError {
-    /// The relay refused this mail for good.
-    #[error("the relay refused the mail ({0})")]
-    Refused(u16),
-    /// The relay refused this mail for now.
-    #[error("the relay asks to try later ({0})")]
-    Later(u16),
-    /// The relay has a smaller limit than the mail's size.
-    #[error("the mail is larger than the relay takes")]
-    TooLarge,
-    /// The relay does not take addresses beyond ASCII.
-    #[error("the relay does not offer SMTPUTF8")]
-    NoSmtpUtf8,
-    /// The connection failed before the mail was given over.
-    #[error("the relay cannot be reached")]
-    Unreachable,
-    /// The connection failed after the mail was given over and before the answer: it may have been accepted.
-    #[error("the relay did not answer after the mail was given over")]
-    Unknown,
-}
 
 /// How the relay is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,30 +232,6 @@ impl Relay {
     }
 }
 
-/// What the relay offers beyond SMTP.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Offers {
-    size: Option<usize>,
-    dsn: bool,
-    smtp_utf8: bool,
-}
-
-impl Offers {
-    fn read(hello: &Response) -> Self {
-        let mut offers = Self::default();
-        for line in hello.message() {
-            let mut words = line.split_ascii_whitespace();
-            match words.next().map(str::to_ascii_uppercase).as_deref() {
-                Some("SIZE") => offers.size = words.next().and_then(|size| size.parse().ok()).filter(|size| *size > 0),
-                Some("DSN") => offers.dsn = true,
-                Some("SMTPUTF8") => offers.smtp_utf8 = true,
-                _ => {}
-            }
-        }
-        offers
-    }
-}
-
 struct Open {
     smtp: AsyncSmtpConnection,
     offers: Offers,
@@ -297,7 +248,7 @@ impl Connection {
     /// Gives a mail to the relay; `Ok` once the relay has accepted it for its recipient.
     pub(crate) async fn send(&mut self, parcel: &Parcel) -> Result<(), RelayError> {
         let mut open = self.ready().await?;
-        let sent = transact(&mut open, &self.relay.bounce, parcel).await;
+        let sent = transact(&mut open.smtp, open.offers, &self.relay.bounce, parcel).await;
         match sent {
             Ok(()) => {
                 self.relay.reached();
@@ -339,95 +290,5 @@ impl Connection {
             RelayError::Later(421) => error,
             _ => RelayError::Unreachable,
         })
-    }
-}
-
-async fn transact(open: &mut Open, bounce: &EmailAddress, parcel: &Parcel) -> Result<(), RelayError> {
-    let message = parcel.mail.as_bytes();
-    if open.offers.size.is_some_and(|limit| message.len() > limit) {
-        return Err(RelayError::TooLarge);
-    }
-    let (sender, mut parameters) = sender(open.offers, bounce, parcel)?;
-    parameters.push(MailParameter::Size(message.len()));
-    if open.offers.size.is_none() {
-        parameters.pop();
-    }
-    // A refusal of the sender is about this relay's rules, and no fault of this mail: it is mended, and tried again.
-    let begun = command(open, Mail::new(Some(sender), parameters)).await;
-    begun.map_err(|error| match error {
-        RelayError::Refused(code) => RelayError::Later(code),
-        other => other,
-    })?;
-    command(open, recipient(open.offers, parcel)?).await?;
-    command(open, Data).await?;
-    // lettre ends the data with a line break of its own.
-    let body = message.strip_suffix(b"\r\n").unwrap_or(message);
-    match timeout(FINAL_DOT, open.smtp.message(body)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(match failure(&error) {
-            RelayError::Unreachable => RelayError::Unknown,
-            answered => answered,
-        }),
-        Err(_) => Err(RelayError::Unknown),
-    }
-}
-
-async fn command(open: &mut Open, command: impl std::fmt::Display) -> Result<(), RelayError> {
-    match timeout(COMMAND, open.smtp.command(command)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(failure(&error)),
-        Err(_) => Err(RelayError::Unreachable),
-    }
-}
-
-/// The envelope sender with the mail's token (VERP), so that a bounce says which mail it is about.
-fn sender(offers: Offers, bounce: &EmailAddress, parcel: &Parcel) -> Result<(Address, Vec<MailParameter>), RelayError> {
-    let token: String = parcel
-        .message_id
-        .split('@')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    let token = token.get(token.len().saturating_sub(24)..).unwrap_or(&token);
-    let local = format!("{}+{token}", bounce.local_part());
-    let address = Address::new(local, bounce.domain()).map_err(|_| RelayError::Refused(553))?;
-    let mut parameters = Vec::new();
-    if offers.dsn {
-        parameters.push(parameter("RET", "HDRS"));
-        parameters.push(parameter("ENVID", token));
-    }
-    if parcel.to.needs_smtputf8() || bounce.needs_smtputf8() {
-        if !offers.smtp_utf8 {
-            return Err(RelayError::NoSmtpUtf8);
-        }
-        parameters.push(MailParameter::SmtpUtfEight);
-    }
-    Ok((address, parameters))
-}
-
-fn recipient(offers: Offers, parcel: &Parcel) -> Result<Rcpt, RelayError> {
-    let address: Address = parcel.to.expose().parse().map_err(|_| RelayError::Refused(553))?;
-    let notify = RcptParameter::Other {
-        keyword: "NOTIFY".to_owned(),
-        value: Some("FAILURE".to_owned()),
-    };
-    Ok(Rcpt::new(address, if offers.dsn { vec![notify] } else { Vec::new() }))
-}
-
-fn parameter(keyword: &str, value: &str) -> MailParameter {
-    MailParameter::Other {
-        keyword: keyword.to_owned(),
-        value: Some(value.to_owned()),
-    }
-}
-
-/// What lettre met: a reply by its code, everything else as a lost connection.
-fn failure(error: &lettre::transport::smtp::Error) -> RelayError {
-    match error.status().map(u16::from) {
-        Some(code @ 400..500) => RelayError::Later(code),
-        Some(code @ 500..600) => RelayError::Refused(code),
-        _ => RelayError::Unreachable,
     }
 }

@@ -14,8 +14,9 @@ use tokio::time::sleep;
 use vault::{Purpose, Vault, VaultError};
 use worker::{Leases, Notices};
 
-use crate::relay::{Connection, RelayError};
+use crate::relay::Connection;
 use crate::retry;
+use crate::transaction::RelayError;
 
 /// What the mailer works with.
 pub(crate) struct Mailer {

@@ -1,0 +1,159 @@
+//! One SMTP transaction: the envelope with its token, the mail's bytes, and what the relay's answer means.
+
+use std::time::Duration;
+
+use domain::EmailAddress;
+use letter::Parcel;
+use lettre::Address;
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{MailParameter, RcptParameter};
+use lettre::transport::smtp::response::Response;
+use tokio::time::timeout;
+
+/// The time limits of RFC 5321, section 4.5.3.2.
+const COMMAND: Duration = Duration::from_mins(5);
+const FINAL_DOT: Duration = Duration::from_mins(10);
+
+/// Why a mail was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RelayError {
+    /// The relay refused this mail for good.
+    #[error("the relay refused the mail ({0})")]
+    Refused(u16),
+    /// The relay refused this mail for now.
+    #[error("the relay asks to try later ({0})")]
+    Later(u16),
+    /// The relay has a smaller limit than the mail's size.
+    #[error("the mail is larger than the relay takes")]
+    TooLarge,
+    /// The relay does not take addresses beyond ASCII.
+    #[error("the relay does not offer SMTPUTF8")]
+    NoSmtpUtf8,
+    /// The connection failed before the mail was given over.
+    #[error("the relay cannot be reached")]
+    Unreachable,
+    /// The connection failed after the mail was given over and before the answer: it may have been accepted.
+    #[error("the relay did not answer after the mail was given over")]
+    Unknown,
+}
+
+/// What the relay offers beyond SMTP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Offers {
+    pub(crate) size: Option<usize>,
+    pub(crate) dsn: bool,
+    pub(crate) smtp_utf8: bool,
+}
+
+impl Offers {
+    pub(crate) fn read(hello: &Response) -> Self {
+        let mut offers = Self::default();
+        for line in hello.message() {
+            let mut words = line.split_ascii_whitespace();
+            match words.next().map(str::to_ascii_uppercase).as_deref() {
+                Some("SIZE") => offers.size = words.next().and_then(|size| size.parse().ok()).filter(|size| *size > 0),
+                Some("DSN") => offers.dsn = true,
+                Some("SMTPUTF8") => offers.smtp_utf8 = true,
+                _ => {}
+            }
+        }
+        offers
+    }
+}
+
+/// One transaction for one recipient: `Ok` once the relay has accepted the mail.
+pub(crate) async fn transact(
+    smtp: &mut AsyncSmtpConnection,
+    offers: Offers,
+    bounce: &EmailAddress,
+    parcel: &Parcel,
+) -> Result<(), RelayError> {
+    let message = parcel.mail.as_bytes();
+    if offers.size.is_some_and(|limit| message.len() > limit) {
+        return Err(RelayError::TooLarge);
+    }
+    let (sender, mut parameters) = sender(offers, bounce, parcel)?;
+    parameters.push(MailParameter::Size(message.len()));
+    if offers.size.is_none() {
+        parameters.pop();
+    }
+    // A refusal of the sender is about this relay's rules, and no fault of this mail: it is mended, and tried again.
+    let begun = command(smtp, Mail::new(Some(sender), parameters)).await;
+    begun.map_err(|error| match error {
+        RelayError::Refused(code) => RelayError::Later(code),
+        other => other,
+    })?;
+    command(smtp, recipient(offers, parcel)?).await?;
+    command(smtp, Data).await?;
+    // lettre ends the data with a line break of its own.
+    let body = message.strip_suffix(b"\r\n").unwrap_or(message);
+    match timeout(FINAL_DOT, smtp.message(body)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(match failure(&error) {
+            RelayError::Unreachable => RelayError::Unknown,
+            answered => answered,
+        }),
+        Err(_) => Err(RelayError::Unknown),
+    }
+}
+
+async fn command(smtp: &mut AsyncSmtpConnection, command: impl std::fmt::Display) -> Result<(), RelayError> {
+    match timeout(COMMAND, smtp.command(command)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(failure(&error)),
+        Err(_) => Err(RelayError::Unreachable),
+    }
+}
+
+/// The envelope sender with the mail's token (VERP), so that a bounce says which mail it is about.
+fn sender(offers: Offers, bounce: &EmailAddress, parcel: &Parcel) -> Result<(Address, Vec<MailParameter>), RelayError> {
+    let token: String = parcel
+        .message_id
+        .split('@')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let token = token.get(token.len().saturating_sub(24)..).unwrap_or(&token);
+    let local = format!("{}+{token}", bounce.local_part());
+    let address = Address::new(local, bounce.domain()).map_err(|_| RelayError::Refused(553))?;
+    let mut parameters = Vec::new();
+    if offers.dsn {
+        parameters.push(parameter("RET", "HDRS"));
+        parameters.push(parameter("ENVID", token));
+    }
+    if parcel.to.needs_smtputf8() || bounce.needs_smtputf8() {
+        if !offers.smtp_utf8 {
+            return Err(RelayError::NoSmtpUtf8);
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    Ok((address, parameters))
+}
+
+fn recipient(offers: Offers, parcel: &Parcel) -> Result<Rcpt, RelayError> {
+    let address: Address = parcel.to.expose().parse().map_err(|_| RelayError::Refused(553))?;
+    let notify = RcptParameter::Other {
+        keyword: "NOTIFY".to_owned(),
+        value: Some("FAILURE".to_owned()),
+    };
+    Ok(Rcpt::new(address, if offers.dsn { vec![notify] } else { Vec::new() }))
+}
+
+fn parameter(keyword: &str, value: &str) -> MailParameter {
+    MailParameter::Other {
+        keyword: keyword.to_owned(),
+        value: Some(value.to_owned()),
+    }
+}
+
+/// What lettre met: a reply by its code, everything else as a lost connection.
+pub(crate) fn failure(error: &lettre::transport::smtp::Error) -> RelayError {
+    match error.status().map(u16::from) {
+        Some(code @ 400..500) => RelayError::Later(code),
+        Some(code @ 500..600) => RelayError::Refused(code),
+        _ => RelayError::Unreachable,
+    }
+}
