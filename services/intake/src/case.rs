@@ -259,6 +259,7 @@ impl Case<'_> {
             event: self.event.clone(),
             duties,
             brings_files: self.brings_files(),
+            notes: Vec::new(),
             mac: keys.first().map(|key| key.mac(&self.message.body)).unwrap_or_default(),
             receipt: match receipt {
                 ReceiptPlan::Send(_, limit) => Some(limit),

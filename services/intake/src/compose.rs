@@ -36,6 +36,8 @@ pub(crate) struct Job {
 pub(crate) struct Composed {
     pub(crate) department: Option<Department>,
     pub(crate) receipt: Option<Parcel>,
+    /// The submitter gave a certificate that cannot be used: the receipt, which carries no answers, goes without.
+    pub(crate) key_ignored: bool,
 }
 
 struct Desk {
@@ -91,11 +93,25 @@ pub(crate) fn message_id(index: &Index, submission: domain::SubmissionId, role: 
 impl Desk {
     fn compose(&self, job: &Job) -> Result<Composed, Trouble> {
         let department = job.mails_department.then(|| self.department(job)).transpose()?;
-        let receipt = job.receipt.as_ref();
-        let receipt = receipt
-            .map(|(to, key)| self.receipt(job, to, key.as_deref()))
-            .transpose()?;
-        Ok(Composed { department, receipt })
+        let (receipt, key_ignored) = match &job.receipt {
+            Some((to, key)) => {
+                let own = self.own_certificate(key.as_deref());
+                let receipt = self.receipt(job, to, own.as_slice())?;
+                (Some(receipt), key.is_some() && own.is_none())
+            }
+            None => (None, false),
+        };
+        Ok(Composed {
+            department,
+            receipt,
+            key_ignored,
+        })
+    }
+
+    /// The submitter's own certificate, where it can be used.
+    fn own_certificate(&self, key: Option<&[u8]>) -> Option<Certificate> {
+        let own = Certificate::read(key?, None).ok()?;
+        (own.state(self.now) == openpgp::CertificateState::Usable).then_some(own)
     }
 
     fn department(&self, job: &Job) -> Result<Department, Trouble> {
@@ -127,14 +143,8 @@ impl Desk {
         }
     }
 
-    fn receipt(&self, job: &Job, to: &EmailAddress, key: Option<&[u8]>) -> Result<Parcel, Trouble> {
-        // A bad key is ignored: the receipt carries no answers.
-        let own = key.and_then(|key| Certificate::read(key, None).ok());
-        let own: Vec<Certificate> = own
-            .filter(|key| key.state(self.now) == openpgp::CertificateState::Usable)
-            .into_iter()
-            .collect();
-        let sealing = self.sealing(&own);
+    fn receipt(&self, job: &Job, to: &EmailAddress, own: &[Certificate]) -> Result<Parcel, Trouble> {
+        let sealing = self.sealing(own);
         let make = |sealing| {
             self.letters.receipt(&ReceiptInput {
                 submission: &job.submission,

@@ -6,7 +6,7 @@ use domain::lineage::{Verdict, judge};
 use domain::submission::Kept;
 use domain::{DutyKind, DutyState, Form, Kind, Reason, Submission, SubmissionId};
 use jiff::SignedDuration;
-use ledger::{Arrival, Counter, EventSaid, Lineage, NewDuty, ReceiptAddress, Recorded};
+use ledger::{Arrival, Counter, EventSaid, Lineage, NewDuty, NewSubmission, ReceiptAddress, Recorded};
 use letter::Notice;
 use vault::Purpose;
 
@@ -116,6 +116,11 @@ impl Intake {
         let submission = job.submission.clone();
         let composed = self.compose(job, Arc::clone(&case.index), case.now).await?;
         let purposes = case.purposes(&composed);
+        let notes = if composed.key_ignored {
+            vec!["receipt_key_ignored"]
+        } else {
+            Vec::new()
+        };
         let keys = self.vault.create(id.0, &purposes, case.now).await?;
         let sealer = Sealer {
             id,
@@ -125,7 +130,10 @@ impl Intake {
         let kept = Kept { submission, references };
         let duties = self.duties(case, composed, &receipt, &sealer, &kept).await?;
         let wakes = wakes(&duties);
-        let new = case.new_submission(&kept.submission, duties, lineage, latest, &keys, receipt);
+        let new = NewSubmission {
+            notes,
+            ..case.new_submission(&kept.submission, duties, lineage, latest, &keys, receipt)
+        };
         if self.ledger.record(new, case.checked.drift, case.now).await? == Recorded::Overtaken {
             self.vault.destroy_all(vec![id.0]).await?;
             return Ok(None);

@@ -58,6 +58,8 @@ pub struct NewExtract {
     pub covers: Vec<SubmissionId>,
     /// What is kept of them later.
     pub kept: Vec<KeptRegistration>,
+    /// Whether it must be the only one that covers them; one that is sent again need not.
+    pub alone: bool,
 }
 
 /// An extract that was made.
@@ -301,10 +303,10 @@ pub(crate) fn payload(tx: &mut Tx<'_>, duty: &str) -> Result<Option<Payload>, St
 
 fn record(tx: &mut Tx<'_>, new: &NewExtract, now: Timestamp) -> Result<bool, StoreError> {
     tx.lock(EXTRACT_LOCK)?;
-    if new.confirm != "none" && !new.kept.is_empty() {
+    if new.alone {
         let covered = format!("SELECT 1 FROM submission WHERE id = $1 AND {COVERED}");
-        for kept in &new.kept {
-            if tx.one(&covered, &[kept.submission.to_string().into()])?.is_some() {
+        for submission in &new.covers {
+            if tx.one(&covered, &[submission.to_string().into()])?.is_some() {
                 return Ok(false);
             }
         }

@@ -78,6 +78,9 @@ fn record(tx: &mut Tx<'_>, new: &NewSubmission, drift: bool, now: Timestamp) -> 
     }
     let id = new.id.to_string();
     leaf(tx, Some(&id), "accepted", now, None, Some(&new.mac))?;
+    for note in &new.notes {
+        leaf(tx, Some(&id), note, now, None, None)?;
+    }
     tell_of(tx, new.id, SiteEvent::Accepted, now)?;
     if new.duties.iter().any(waits_for_somebody) {
         tell_of(tx, new.id, SiteEvent::Held, now)?;

@@ -128,6 +128,8 @@ pub struct NewSubmission {
     pub duties: Vec<NewDuty>,
     /// Whether it brings the content of its files, and so what earlier versions wait for.
     pub brings_files: bool,
+    /// What else its timeline says, each an event's word.
+    pub notes: Vec<&'static str>,
     /// A digest of the content under the submission's own key.
     pub mac: Vec<u8>,
     /// The receipt's address, where there is a receipt, counted against its limit.

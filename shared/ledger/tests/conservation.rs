@@ -162,6 +162,7 @@ impl World {
                 duty(DutyKind::Journal, id),
             ],
             brings_files: false,
+            notes: Vec::new(),
             mac: Vec::new(),
             receipt: None,
         };

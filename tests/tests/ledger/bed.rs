@@ -150,6 +150,7 @@ pub(crate) fn message() -> NewSubmission {
         event: None,
         duties: vec![duty(DutyKind::DepartmentMail, id), duty(DutyKind::Receipt, id)],
         brings_files: false,
+        notes: Vec::new(),
         mac: b"mac".to_vec(),
         receipt: None,
     }
