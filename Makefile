@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint audit fmt
+.PHONY: help setup demo test bench fuzz lint audit fmt
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -14,6 +14,9 @@ CARGO ?= cargo
 ONCE ?=
 # make test TESTS=mailer runs the tests whose names hold that word.
 TESTS ?=
+# make fuzz SECONDS_EACH=600 looks for longer, and make bench JSON=1 prints figures for programs.
+SECONDS_EACH ?= 60
+JSON ?=
 
 TOOLS := $(CURDIR)/.tools
 lint audit: export PATH := $(TOOLS)/cargo/bin:$(TOOLS)/python/bin:$(PATH)
@@ -43,6 +46,17 @@ test:
 	$(CARGO) build --workspace --locked --bins
 	echo 'test: building and running the tests'
 	$(CARGO) test --workspace --locked --no-fail-fast -- $(TESTS)
+
+## bench: what encrypting costs beside sequoia alone, in release (JSON=1: for programs); fails above the bar
+bench:
+	scripts/setup build
+	$(CARGO) bench --quiet --locked --package kvit-tests --bench kvit-bench -- $(if $(JSON),--json)
+
+## fuzz: every fuzz target for a minute (SECONDS_EACH=600: for ten)
+fuzz:
+	scripts/setup test
+	$(CARGO) test --locked --package kvit-tests --test properties --no-run
+	KVIT_FUZZ_SECONDS=$(SECONDS_EACH) $(CARGO) test --locked --package kvit-tests --test properties
 
 ## lint: format, clippy, documentation, licences and sources of dependencies, spelling, YAML, image and shell files
 lint:

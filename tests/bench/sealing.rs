@@ -156,7 +156,7 @@ fn compare(
     let (mut firsts, mut seconds, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..TURNS {
         // Who goes first changes too.
-        let (a, b) = if turn % 2 == 0 {
+        let (a, b) = if turn.is_multiple_of(2) {
             let a = timed(&first)?;
             (a, timed(&second)?)
         } else {

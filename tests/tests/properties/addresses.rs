@@ -89,9 +89,11 @@ fn what_is_taken_as_an_address_cannot_change_a_command_or_a_header() {
         prop_assert_eq!(client.to_string(), shown);
         let command = Rcpt::new(client, Vec::new()).to_string();
         prop_assert_eq!(command, format!("RCPT TO:<{shown}>\r\n"));
-        // The envelope's sender is made in the same way.
-        let bounce = Address::new(format!("{}+0123456789abcdef", address.local_part()), address.domain());
-        prop_assert!(bounce.is_ok(), "no bounce address of {shown:?}");
+        // The envelope's sender is made of an address and 25 characters more; RFC 5321 allows 64 before the `@`.
+        if address.local_part().len() <= 64 - 25 {
+            let bounce = Address::new(format!("{}+{}", address.local_part(), "a".repeat(24)), address.domain());
+            prop_assert!(bounce.is_ok(), "no bounce address of {shown:?}");
+        }
         Ok(())
     });
 }

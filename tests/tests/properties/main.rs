@@ -3,6 +3,8 @@
 //! The fuzz targets run for `KVIT_FUZZ_SECONDS` each (5 where it is not set; `make fuzz` gives them a minute), with
 //! proptest: it needs no nightly compiler, and shows the smallest input that fails.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+
 mod addresses;
 mod canaries;
 mod certificates;
@@ -27,6 +29,7 @@ fn fuzz<S: Strategy>(strategy: &S, test: impl Fn(S::Value) -> Result<(), TestCas
         let mut runner = TestRunner::new(Config {
             cases: BATCH,
             failure_persistence: None,
+            max_shrink_iters: 4096,
             max_shrink_time: 30_000,
             ..Config::default()
         });

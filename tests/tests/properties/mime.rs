@@ -285,3 +285,31 @@ fn no_name_label_or_value_changes_the_form_of_a_letter() {
         check_words(&fields, body)
     });
 }
+
+/// The control: what the property looks for is seen where it is.
+#[test]
+fn a_header_too_many_a_bare_line_end_and_a_boundary_in_a_part_are_seen() {
+    let entity = |head: &str, part: &str| {
+        format!(
+            "Subject: x\r\n{head}Content-Type: multipart/alternative; boundary=\"b\"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n\
+             {part}\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>\r\n--b--\r\n"
+        )
+    };
+    let judged = |entity: &str| {
+        check_lines(entity)?;
+        let (fields, body) = header(entity)?;
+        check_words(&fields, body)
+    };
+    assert!(judged(&entity("", "Hej")).is_ok());
+    for (head, part) in [
+        ("Bcc: x@y.example\r\n", "Hej"),
+        ("Subject: y\r\n", "Hej"),
+        ("", "Hej\nmed"),
+        ("", "Hej\r\n--b\r\nContent-Type: text/html\r\n\r\n<b>"),
+        ("", "Hej\r\n--b--\r\nresten"),
+        ("", "Hej\r\n--bogstav"),
+        ("", &"x".repeat(999)),
+    ] {
+        assert!(judged(&entity(head, part)).is_err(), "{head:?} {part:?}");
+    }
+}
