@@ -150,7 +150,7 @@ impl Mailer {
             },
             Failure::Relay(RelayError::Refused(code)) => permanent(claim.kind, Reason::Smtp(*code)),
             Failure::Relay(RelayError::TooLarge) => permanent(claim.kind, Reason::TooLarge),
-            Failure::Relay(RelayError::NoSmtpUtf8) => permanent(claim.kind, Reason::Smtp(553)),
+            Failure::Relay(RelayError::NoSmtpUtf8) => permanent(claim.kind, Reason::Undeliverable),
             Failure::Relay(RelayError::Later(code)) => self.later(claim, Some(Reason::Smtp(*code)), now),
             Failure::Relay(RelayError::Unreachable) | Failure::Ledger(_) => self.later(claim, None, now),
             Failure::Vault(error) if error.is_transient() => self.later(claim, None, now),

@@ -14,6 +14,7 @@ pub(crate) fn check(config: &Config) -> Vec<Fault> {
     vault(config, &mut faults);
     listening(config, &mut faults);
     retry(config, &mut faults);
+    bounce(config, &mut faults);
     if let Some(signing) = &config.signing
         && signing.key.is_none()
         && signing.key_file.is_none()
@@ -130,6 +131,14 @@ fn retry(config: &Config, faults: &mut Vec<Fault>) {
             &["retry", "most"],
             "`retry.most` is longer than `retry.give_up`",
         ));
+    }
+}
+
+/// A token of 24 letters and its `+` are added to the local part, which RFC 5321 limits to 64 octets.
+fn bounce(config: &Config, faults: &mut Vec<Fault>) {
+    if config.smtp.bounce.local_part().len() > 39 {
+        let message = "the part of `smtp.bounce` before the @ is longer than 39 octets: a token is added to it";
+        faults.push(Fault::refused(&["smtp", "bounce"], message));
     }
 }
 
