@@ -57,6 +57,12 @@ pub(crate) enum Command {
     /// What is owed
     #[command(subcommand)]
     Duty(DutyCommand),
+    /// The dates of events
+    #[command(subcommand)]
+    Event(EventCommand),
+    /// Extracts of registrations, always encrypted
+    #[command(subcommand)]
+    Registration(RegistrationCommand),
     /// The signed log of what happened, and its proofs
     #[command(subcommand)]
     Evidence(EvidenceCommand),
@@ -132,6 +138,72 @@ pub(crate) enum ScheduleCommand {
         /// From when [default: now]
         #[arg(long, value_parser = time)]
         from: Option<Timestamp>,
+    },
+    /// Runs a schedule now
+    Run {
+        /// Its name
+        name: String,
+        /// Only lists what it would do, and for the rest, why not
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventCommand {
+    /// Lists the events, the next deadline first
+    List,
+    /// Shows an event, its dates and its extracts
+    Show {
+        /// SITE/FORM/ENTITY, SITE/FORM, or its name E-XXXX-XXXX
+        event: String,
+    },
+    /// Sets dates, which stand whatever the site says
+    Set {
+        /// SITE/FORM/ENTITY, SITE/FORM, or its name E-XXXX-XXXX
+        event: String,
+        /// The deadline: local time as 2026-12-01T23:59, or with an offset
+        #[arg(long)]
+        deadline: Option<String>,
+        /// When it has been held; likewise
+        #[arg(long)]
+        held: Option<String>,
+    },
+    /// Cancels an event: extracted at once, and held on the 14th day after
+    Cancel {
+        /// SITE/FORM/ENTITY, SITE/FORM, or its name E-XXXX-XXXX
+        event: String,
+    },
+    /// Records that the department has deleted its copies
+    Erased {
+        /// SITE/FORM/ENTITY, SITE/FORM, or its name E-XXXX-XXXX
+        event: String,
+        /// The code of the notice to delete
+        code: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistrationCommand {
+    /// Sends a department everything that is kept for an event, encrypted
+    Export {
+        /// SITE/FORM/ENTITY, SITE/FORM, or its name E-XXXX-XXXX
+        event: String,
+        /// The department
+        #[arg(long)]
+        to: DepartmentId,
+    },
+    /// Gives back the code of an extract: the registrations in it may go
+    Confirm {
+        /// SITE/FORM/ENTITY, SITE/FORM, or its name E-XXXX-XXXX
+        event: String,
+        /// The code in the extract's mail
+        code: String,
+    },
+    /// Withdraws a registration
+    Withdraw {
+        /// Kvit's id, the reference, or SITE/UUID
+        id: String,
     },
 }
 

@@ -12,12 +12,15 @@ mod args;
 mod check;
 mod doctor;
 mod duty;
+mod event;
 mod evidence;
 mod form;
 mod init;
 mod key;
 mod quarantine;
+mod registration;
 mod request;
+mod run;
 mod schedule;
 mod status;
 mod submission;
@@ -87,6 +90,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Submission(args) => submission::run(&config, args, json).await,
         Command::Quarantine(args) => quarantine::run(&config, args, json).await,
         Command::Duty(args) => duty::run(&config, args, json).await,
+        Command::Event(args) => event::run(&config, args, json).await,
+        Command::Registration(args) => registration::run(&config, args, json).await,
         Command::Evidence(args) => evidence::run(&config, args, json).await,
     }
 }

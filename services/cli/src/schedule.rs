@@ -44,6 +44,7 @@ struct Planned {
 pub(crate) async fn run(config: &ConfigArgs, command: ScheduleCommand, json: bool) -> anyhow::Result<u8> {
     match command {
         ScheduleCommand::List => list(&App::open(config, json)?).await?,
+        ScheduleCommand::Run { name, dry_run } => crate::run::run(&App::open(config, json)?, &name, dry_run).await?,
         ScheduleCommand::Next {
             name_or_expression,
             count,

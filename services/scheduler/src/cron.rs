@@ -70,6 +70,8 @@ impl Expression {
 pub enum Job {
     /// Deletes what time lets go.
     Purge,
+    /// Closes events: sends their lists, and follows them up.
+    Extract,
     /// Judges the certificates and warns before they expire.
     Keys,
     /// Mails the evidence log's checkpoint.
@@ -99,6 +101,7 @@ pub fn schedules(config: &Config) -> anyhow::Result<Vec<Schedule>> {
     let zone = &config.controller.time_zone;
     let jobs = [
         ("purge", &given.purge, Job::Purge),
+        ("extract", &given.extract, Job::Extract),
         ("keys", &given.keys, Job::Keys),
         ("checkpoint", &given.checkpoint, Job::Checkpoint),
     ];

@@ -45,7 +45,7 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, schedule: Schedule, shutdown:
         };
         let planned = schedule.expression.at_or_before(now).unwrap_or(now);
         match scheduler.run_once(&schedule, planned, &shutdown).await {
-            Ok(()) => since = Some(planned),
+            Ok(_) => since = Some(planned),
             Err(error) => {
                 tracing::warn!(schedule = schedule.name, %error, "a planned run cannot be recorded; trying again");
                 if !pause(&shutdown, Duration::from_secs(2)).await {
@@ -72,25 +72,36 @@ impl Scheduler {
         Ok(runs.first().map(|run| run.planned_at))
     }
 
-    async fn run_once(
+    /// Does a job, now and whatever was planned. Answers how it went, in plain words.
+    ///
+    /// # Errors
+    ///
+    /// Where it failed.
+    pub async fn run_job(&self, job: Job, shutdown: &CancellationToken) -> anyhow::Result<String> {
+        match job {
+            Job::Purge => crate::purge::run(self, shutdown).await,
+            Job::Extract => crate::extract::run(self, shutdown).await,
+            Job::Keys => crate::keys::run(self).await,
+            Job::Checkpoint => crate::checkpoint::run(self).await,
+        }
+    }
+
+    /// Runs a schedule for a planned time, and answers how it went; `None` where another replica has it.
+    pub(crate) async fn run_once(
         &self,
         schedule: &Schedule,
         planned: Timestamp,
         shutdown: &CancellationToken,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<String>, StoreError> {
         let began = self.clock.now();
         if !self
             .ledger
             .begin_run(schedule.name, planned, self.worker, began)
             .await?
         {
-            return Ok(()); // another replica has it
+            return Ok(None); // another replica has it
         }
-        let outcome = match schedule.job {
-            Job::Purge => crate::purge::run(self, shutdown).await,
-            Job::Keys => crate::keys::run(self).await,
-            Job::Checkpoint => crate::checkpoint::run(self).await,
-        };
+        let outcome = self.run_job(schedule.job, shutdown).await;
         let ended = self.clock.now();
         let words = match outcome {
             Ok(words) => {
@@ -109,6 +120,9 @@ impl Scheduler {
             }
         };
         tracing::info!(schedule = schedule.name, planned_at = %planned, outcome = words, "scheduled run");
-        self.ledger.end_run(schedule.name, planned, words, ended).await
+        self.ledger
+            .end_run(schedule.name, planned, words.clone(), ended)
+            .await?;
+        Ok(Some(words))
     }
 }

@@ -4,13 +4,18 @@
 //! Wake-ups may be lost, and workers may die between two steps: everything here reads the ledger, which is the truth, and
 //! does again what can be done twice without harm.
 //!
-//! What this service is not: it opens no submission. The one thing that it composes is a notice without content.
+//! What this service is not: it opens no submission but a registration, for the list that its department is sent. What it
+//! composes besides is a notice without content.
 
 pub mod cron;
+pub mod requests;
 
 mod checkpoint;
 mod engine;
+mod extract;
 mod figures;
+mod follow;
+mod kept;
 mod keys;
 mod notify;
 mod purge;
@@ -23,24 +28,64 @@ use std::sync::Arc;
 use crate::sequence::Sequencer;
 use broker::Link;
 use ledger::{Ledger, WorkerId};
-use runtime::{Clock, Context, Loaded};
+use letter::Letters;
+use openpgp::{Mailbox, SigningKey};
+use runtime::{Clock, Context, Exit, Loaded};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vault::Vault;
 use worker::{Certificates, Keys, Notices, Presence};
 
 /// What the scheduler works with.
-pub(crate) struct Scheduler {
+pub struct Scheduler {
     loaded: Arc<Loaded>,
     ledger: Ledger,
     vault: Vault,
     link: Link,
     notices: Notices,
+    letters: Arc<Letters>,
+    signer: Option<SigningKey>,
+    message_domain: String,
     certificates: Certificates,
     /// Where an evidence key is configured: events then follow the signed log.
     sequencer: Option<Sequencer>,
     worker: WorkerId,
     clock: Clock,
+}
+
+impl Scheduler {
+    /// Opens what the configuration names; nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the configuration cannot be used (78).
+    pub fn open(loaded: &Arc<Loaded>, context: &Context) -> anyhow::Result<Self> {
+        let config = &loaded.config;
+        let keys = Keys {
+            mail: true,
+            registration: true,
+            index: true,
+            ..Keys::default()
+        };
+        let vault = worker::vault(config, keys)?;
+        let letters = Arc::new(worker::letters(config)?);
+        let from = Mailbox::parse(&config.smtp.from).map_err(Exit::config)?;
+        let (ledger, worker) = (worker::ledger(config)?, WorkerId::new());
+        Ok(Self {
+            notices: Notices::new(Arc::clone(loaded), Arc::clone(&letters), vault.clone())?,
+            letters,
+            signer: worker::signer(config)?,
+            message_domain: from.address.domain().to_owned(),
+            certificates: Certificates::new(Arc::clone(loaded)),
+            sequencer: Sequencer::open(config, &ledger, worker, &context.clock)?,
+            link: worker::link(config, "kvit-scheduler", context.health.check("broker"))?,
+            ledger,
+            vault,
+            worker,
+            clock: context.clock.clone(),
+            loaded: Arc::clone(loaded),
+        })
+    }
 }
 
 /// Runs the service until it is told to stop.
@@ -49,34 +94,12 @@ pub(crate) struct Scheduler {
 ///
 /// Where the configuration cannot be used (78).
 pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
-    let config = &loaded.config;
-    let vault = worker::vault(
-        config,
-        Keys {
-            mail: true,
-            index: true,
-            ..Keys::default()
-        },
-    )?;
-    let letters = Arc::new(worker::letters(config)?);
-    let link = worker::link(config, "kvit-scheduler", context.health.check("broker"))?;
-    link.declare_duties();
-    for site in config.sites.keys() {
-        link.declare_events(site);
+    let schedules = cron::schedules(&loaded.config)?;
+    let scheduler = Arc::new(Scheduler::open(&loaded, &context)?);
+    scheduler.link.declare_duties();
+    for site in loaded.config.sites.keys() {
+        scheduler.link.declare_events(site);
     }
-    let schedules = cron::schedules(config)?;
-    let (ledger, worker) = (worker::ledger(config)?, WorkerId::new());
-    let scheduler = Arc::new(Scheduler {
-        notices: Notices::new(Arc::clone(&loaded), letters, vault.clone())?,
-        certificates: Certificates::new(Arc::clone(&loaded)),
-        sequencer: Sequencer::open(config, &ledger, worker, &context.clock)?,
-        ledger,
-        vault,
-        link,
-        worker,
-        clock: context.clock.clone(),
-        loaded: Arc::clone(&loaded),
-    });
 
     let idle = CancellationToken::new();
     let presence = Presence {
@@ -108,6 +131,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         });
     }
     tasks.spawn(sweep::run(Arc::clone(&scheduler), context.shutdown.clone()));
+    tasks.spawn(requests::serve(Arc::clone(&scheduler), context.shutdown.clone()));
     tasks.spawn(tell::run(Arc::clone(&scheduler), context.shutdown.clone()));
     for schedule in schedules {
         tasks.spawn(engine::run(Arc::clone(&scheduler), schedule, context.shutdown.clone()));

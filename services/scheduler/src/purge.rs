@@ -1,4 +1,5 @@
-//! Schedule `purge`: deletes what time lets go. Disposal decides; this only asks it about those that wait for a time.
+//! Schedule `purge`: deletes what time lets go. Disposal decides; this only asks it about those that wait for a time, and
+//! ends what an event's end ends.
 
 use domain::SubmissionId;
 use tokio_util::sync::CancellationToken;
@@ -9,6 +10,8 @@ use crate::Scheduler;
 const BATCH: u32 = 500;
 
 pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> anyhow::Result<String> {
+    // E3: what an event's end forces comes first, so that disposal sees it.
+    while !shutdown.is_cancelled() && scheduler.ledger.end_unextracted(scheduler.clock.now(), BATCH).await? > 0 {}
     let mut gone = 0;
     let mut after: Option<SubmissionId> = None;
     loop {
@@ -22,9 +25,30 @@ pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> 
         gone += begun.len();
         scheduler.finish(begun).await?;
     }
-    Ok(match gone {
+    let registrations = end_registrations(scheduler, shutdown).await?;
+    let submissions = match gone {
         0 => "nothing was past its time".to_owned(),
         1 => "1 submission deleted".to_owned(),
         count => format!("{count} submissions deleted"),
+    };
+    Ok(match registrations {
+        0 => submissions,
+        count => format!("{submissions}, and what was kept of {count} registrations"),
     })
+}
+
+/// What is left of registrations when their event has been held, or they were withdrawn: payload, then key, then row.
+async fn end_registrations(scheduler: &Scheduler, shutdown: &CancellationToken) -> anyhow::Result<usize> {
+    let mut ended = 0;
+    while !shutdown.is_cancelled() {
+        let now = scheduler.clock.now();
+        let ids = scheduler.ledger.end_registrations(now, BATCH).await?;
+        if ids.is_empty() {
+            break;
+        }
+        ended += ids.len();
+        scheduler.vault.destroy_all(ids.clone()).await?;
+        scheduler.ledger.registrations_ended(ids, now).await?;
+    }
+    Ok(ended)
 }

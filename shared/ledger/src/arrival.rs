@@ -178,7 +178,7 @@ impl Ledger {
         .await
     }
 
-    /// Whether the department has had a mail or a confirmed extract of any of these.
+    /// Whether the department has had a mail or a list with any of these.
     ///
     /// # Errors
     ///
@@ -191,7 +191,12 @@ impl Ledger {
                      AND (kind = 'department_mail' OR state = 'done') LIMIT 1",
                     &[id.to_string().into()],
                 )?;
-                if reached.is_some() {
+                // A list that is not confirmed may have been read all the same.
+                let listed = tx.one(
+                    "SELECT 1 FROM event_extracted WHERE submission = $1 LIMIT 1",
+                    &[id.to_string().into()],
+                )?;
+                if reached.is_some() || listed.is_some() {
                     return Ok(true);
                 }
             }

@@ -70,6 +70,9 @@ pub struct SubmissionView {
     pub deleted_at: Option<Timestamp>,
     /// `unknown` or `gone`.
     pub site_copy: String,
+    /// Of a registration: `kept` while anything of it is, then `deleted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration: Option<&'static str>,
     /// Whether it is a test.
     pub test: bool,
     /// What is owed, in order.
@@ -195,6 +198,7 @@ fn view(tx: &mut Tx<'_>, row: &Row, now: Timestamp, whole: bool) -> Result<Submi
         received_at: time(row.int(8)?),
         deleted_at: row.opt_int(9)?.map(time),
         site_copy: row.text(10)?.to_owned(),
+        registration: crate::registration::shown(tx, &id, row.opt_text(4)?, &state)?,
         test: row.int(11)? != 0,
         duties: duties(tx, &id)?,
         why: why(tx, &id, &state, rule.as_deref(), now)?,
@@ -281,6 +285,7 @@ fn quarantined(tx: &mut Tx<'_>, id: &str) -> Result<Option<SubmissionView>, Stor
         received_at: time(row.int(4)?),
         deleted_at: None,
         site_copy: "unknown".to_owned(),
+        registration: None,
         test: row.int(5)? != 0,
         duties: Vec::new(),
         why,

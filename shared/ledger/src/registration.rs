@@ -53,6 +53,23 @@ pub(crate) fn end_withdrawn(tx: &mut Tx<'_>, submission: &str) -> Result<(), Sto
     .map(drop)
 }
 
+/// Whether anything of a registration is kept: the submission, or what is kept of it until its event has been held.
+pub(crate) fn shown(
+    tx: &mut Tx<'_>,
+    submission: &str,
+    kind: Option<&str>,
+    state: &str,
+) -> Result<Option<&'static str>, StoreError> {
+    if kind != Some("registration") {
+        return Ok(None);
+    }
+    let kept = state != "deleted"
+        || tx
+            .one("SELECT 1 FROM registration WHERE submission = $1", &[submission.into()])?
+            .is_some();
+    Ok(Some(if kept { "kept" } else { "deleted" }))
+}
+
 impl Ledger {
     /// Withdraws every version of a registration by an operator's act, and puts the notice to its department on its way.
     /// Answers whether it was news.

@@ -80,6 +80,7 @@ pub(crate) fn read<'a>(submission: &'a Submission, form: &Form, language: Langua
         names: Names::reserving(&[JSON_NAME]),
         reading: Reading::default(),
         heading: None,
+        prefix: String::new(),
     };
     for (key, value) in &submission.answers.declared {
         reader.declared(key, value, form.fields.get(key), submission.changed.contains(key));
@@ -94,15 +95,34 @@ pub(crate) fn read<'a>(submission: &'a Submission, form: &Form, language: Langua
     reader.reading
 }
 
-struct Reader<'a> {
+/// Reads values, and collects the files in them.
+pub(crate) struct Reader<'a> {
     language: Language,
     names: Names,
     reading: Reading<'a>,
     /// Of the section that the next entry belongs to.
     heading: Option<String>,
+    /// What the names of files begin with, where files of several submissions stand together.
+    pub(crate) prefix: String,
 }
 
 impl<'a> Reader<'a> {
+    /// A reader of many submissions' values.
+    pub(crate) fn of_list(language: Language) -> Self {
+        Self {
+            language,
+            names: Names::reserving(&[]),
+            reading: Reading::default(),
+            heading: None,
+            prefix: String::new(),
+        }
+    }
+
+    /// The files that it met.
+    pub(crate) fn into_files(self) -> Vec<Attachment<'a>> {
+        self.reading.files
+    }
+
     fn declared(&mut self, key: &str, value: &'a Value, field: Option<&Field>, changed: bool) {
         let name = label(key, field, self.language);
         if value.is_empty() {
@@ -213,7 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A value in lines of text, its files attached on the way.
-    fn lines(&mut self, key: &str, value: &'a Value, field: Option<&Field>) -> Vec<String> {
+    pub(crate) fn lines(&mut self, key: &str, value: &'a Value, field: Option<&Field>) -> Vec<String> {
         match value {
             Value::Empty => Vec::new(),
             Value::Text(text) => self.option(text, field).unwrap_or_else(|| self.text(key, text)),
@@ -274,7 +294,14 @@ impl<'a> Reader<'a> {
     }
 
     fn attach(&mut self, wanted: &str, mime: &str, content: Cow<'a, [u8]>) -> String {
-        let name = self.names.give(wanted, words::nameless_file(self.language));
+        let nameless = words::nameless_file(self.language);
+        let name = if self.prefix.is_empty() {
+            self.names.give(wanted, nameless)
+        } else {
+            let own = names::clean(wanted);
+            let own = if own.is_empty() { nameless } else { &own };
+            self.names.give(&format!("{} {own}", self.prefix), nameless)
+        };
         let line = words::attached(&name, self.language);
         self.reading.files.push(Attachment {
             name,
@@ -285,7 +312,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A structure that was not declared, as it came: a line for each value.
-    fn json(&mut self, key: &str, value: &serde_json::Value) -> Vec<String> {
+    pub(crate) fn json(&mut self, key: &str, value: &serde_json::Value) -> Vec<String> {
         match value {
             serde_json::Value::Null => Vec::new(),
             serde_json::Value::Bool(yes) => vec![words::yes_or_no(*yes, self.language).to_owned()],

@@ -54,4 +54,7 @@ pub enum LetterError {
     /// One attachment alone, or the text alone, makes a mail larger than the limit.
     #[error("a mail would be larger than the limit, however it is split")]
     TooLarge,
+    /// An extract's list cannot be written. The cause could show a cell, and is not kept.
+    #[error("cannot write the list of an extract")]
+    List,
 }

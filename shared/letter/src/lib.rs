@@ -12,8 +12,10 @@
 mod answers;
 mod department;
 mod error;
+mod extract;
 mod key_test;
 mod labels;
+mod list;
 mod mime;
 mod names;
 mod notice;
@@ -31,6 +33,7 @@ use jiff::tz::TimeZone;
 
 pub use department::DepartmentInput;
 pub use error::LetterError;
+pub use extract::{ExtractInput, Purpose as ExtractPurpose};
 pub use key_test::KeyTestInput;
 pub use notice::{Notice, NoticeInput};
 pub use parcel::{Mail, NotAParcel, Parcel, PlainMail};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::department::{DepartmentInput, Draft};
+use crate::extract::{ExtractInput, Purpose};
 use crate::notice::{Notice, NoticeInput};
 use crate::receipt::ReceiptInput;
 use crate::{LetterError, Letters};
@@ -22,6 +23,7 @@ impl Letters {
             self.check_departments(&department, language)?;
             self.check_receipts(&department, language)?;
             self.check_notices(&department, language)?;
+            self.check_extracts(&department, language)?;
         }
         Ok(())
     }
@@ -72,6 +74,36 @@ impl Letters {
                 sealing: None,
             };
             self.receipt_words(&input)?;
+        }
+        Ok(())
+    }
+
+    fn check_extracts(&self, department: &Words, language: Language) -> Result<(), LetterError> {
+        let to = self.facts.from.address.clone();
+        let (form, registrations) = (form(), [submission(true, language), submission(false, language)]);
+        for choice in 0_u8..64 {
+            let is = |bit: u8| choice & (1 << bit) != 0;
+            let input = ExtractInput {
+                purpose: if is(0) { Purpose::Export } else { Purpose::Extract },
+                form: &form,
+                event: "E-0000-0000",
+                department,
+                to: &to,
+                reply_to: &to,
+                message_id: "sample@example.com",
+                code: is(1).then_some("0000-0000"),
+                supplement: is(2),
+                deadline: is(3).then_some(Timestamp::UNIX_EPOCH),
+                held: is(3).then_some(Timestamp::UNIX_EPOCH),
+                registrations: &registrations[usize::from(is(4))..],
+                addresses: &if is(5) {
+                    vec![(Reference::from_random([7; 5]), to.clone())]
+                } else {
+                    Vec::new()
+                },
+                test: is(5),
+            };
+            self.extract_words(&input, language)?;
         }
         Ok(())
     }

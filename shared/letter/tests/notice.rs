@@ -184,3 +184,16 @@ fn a_faulty_template_is_found_when_loading() {
         Err(LetterError::Unreadable { .. })
     ));
 }
+
+/// P4: whatever an operator writes, a receipt's template has no answer to show.
+#[test]
+fn a_receipts_template_cannot_reach_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("da")).unwrap();
+    for name in ["answers", "sections", "submission", "fields", "files", "undeclared"] {
+        let source = format!("Emne\n\n{{{{ {name} }}}}\n");
+        fs::write(folder.path().join("da/receipt.txt"), source).unwrap();
+        let loaded = Letters::load(facts(Language::Da), Some(folder.path()));
+        assert!(matches!(loaded, Err(LetterError::Unrendered { .. })), "{name}");
+    }
+}

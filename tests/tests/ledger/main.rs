@@ -8,4 +8,5 @@ mod housekeeping;
 mod outages;
 mod quarantines;
 mod rates;
+mod registrations;
 mod transactions;
