@@ -263,7 +263,7 @@ impl Private {
             format!("port={}", self.port),
             "listen_addresses=127.0.0.1".to_owned(),
             format!("unix_socket_directories={}", self.dir.path().display()),
-            "max_connections=200".to_owned(),
+            "max_connections=600".to_owned(),
             "shared_buffers=32MB".to_owned(),
         ] {
             command.arg("-c").arg(setting);

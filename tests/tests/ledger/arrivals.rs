@@ -5,7 +5,8 @@ use domain::event::{Dates, Source};
 use domain::submission::Kind;
 use domain::{DutyKind, DutyState, SubmissionId};
 use futures::future::try_join_all;
-use ledger::{Arrival, Counter, EventSaid, NewSubmission, ReceiptAddress, Recorded, SubmissionFilter};
+use ledger::{Arrival, Counter, EventSaid, Ledger, NewSubmission, ReceiptAddress, Recorded, SubmissionFilter};
+use store::StoreError;
 
 use crate::bed::{arrival, at, both, correction_of, discharge, duty, message};
 
@@ -58,7 +59,7 @@ async fn of_replicas_that_record_the_same_message_at_once_one_does() -> anyhow::
                 duties: own.duties,
                 ..first.clone()
             };
-            replicas[n % 8].record(again, false, at(0))
+            recorded(&replicas[n % 8], again)
         });
         let recorded = try_join_all(tries).await?;
         let accepted = recorded.iter().filter(|one| **one == Recorded::Accepted).count();
@@ -168,19 +169,7 @@ async fn of_many_registrations_at_once_the_latest_date_stands() -> anyhow::Resul
             ..message()
         };
         let replicas: Vec<_> = (0..4).map(|_| bed.replica()).collect();
-        // A store that was busy for too long is asked again, as intake does.
-        let recorded = (0..20).map(|n| {
-            let new = registration(100 + i64::try_from(n).unwrap());
-            let replica = &replicas[n % 4];
-            async move {
-                loop {
-                    match replica.record(new.clone(), false, at(0)).await {
-                        Err(error) if error.is_transient() => {}
-                        recorded => return recorded,
-                    }
-                }
-            }
-        });
+        let recorded = (0..20).map(|n| recorded(&replicas[n % 4], registration(100 + i64::try_from(n).unwrap())));
         try_join_all(recorded).await?;
         let dates = bed.ledger.event_dates("eksempel/anmeldelse/1".to_owned()).await?;
         assert_eq!(dates.deadline, Some((at(119), Source::Message)));
@@ -271,4 +260,14 @@ async fn drift_and_lateness_are_counted() -> anyhow::Result<()> {
         assert_eq!(bed.figures().await?.oldest_open_seconds, 60);
     }
     Ok(())
+}
+
+/// Records, and asks a store again that was busy or out of connections for the moment, as intake does.
+async fn recorded(ledger: &Ledger, new: NewSubmission) -> Result<Recorded, StoreError> {
+    loop {
+        match ledger.record(new.clone(), false, at(0)).await {
+            Err(error) if error.is_transient() => {}
+            outcome => return outcome,
+        }
+    }
 }
