@@ -1,7 +1,7 @@
 //! The harness of the end-to-end tests: real services against a real RabbitMQ, a real SMTP peer and a real store.
 //!
 //! A [`TestBed`] is one Kvit of its own: a folder with configuration, forms, keys and store, a virtual host of the
-//! shared [`node`], an [`Inbox`](kvit_cli::demo::inbox::Inbox) that can be told to misbehave. Its services run in this
+//! shared `node`, an [`Inbox`](kvit_cli::demo::inbox::Inbox) that can be told to misbehave. Its services run in this
 //! process ([`TestBed::run`]) or as the real programs ([`Program`]), where a test kills, limits or reads the logs of one.
 //! [`Proxy`] stands between a service and a peer that must go away. [`opened`] reads mails as their reader would.
 //!
