@@ -1,7 +1,7 @@
 //! `kvit demo`: real submissions on their way from a queue to two mails, and then gone, on this machine alone.
 //!
-//! Everything is private and temporary: the broker, the inbox, the keys, the stores. [`stage`] sets them up and takes
-//! them down, [`story`] posts the messages and tells what becomes of them, [`proof`] shows what is left. The broker and
+//! Everything is private and temporary: the broker, the inbox, the keys, the stores. `stage` sets them up and takes
+//! them down, `story` posts the messages and tells what becomes of them, `proof` shows what is left. The broker and
 //! the inbox serve the end-to-end tests too.
 
 pub mod inbox;
