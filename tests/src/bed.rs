@@ -18,8 +18,10 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::node::{VirtualHost, virtual_host};
+use crate::postgres::Server;
 use crate::program::Program;
 use crate::site::Message;
+use crate::stores::{Engine, Stores};
 use crate::wait::until;
 
 /// The departments of a bed.
@@ -46,8 +48,16 @@ impl Service {
 pub struct Peers {
     /// The port of the broker, or of a proxy before it.
     pub broker: Option<u16>,
+    /// The URL of a broker that is not the shared node, for the services and the site.
+    pub own_broker: Option<String>,
     /// The relay's port.
     pub relay: Option<u16>,
+    /// What the ledger and the keys are kept in.
+    pub engine: Engine,
+    /// A PostgreSQL of the test's own, which it may kill.
+    pub server: Option<Arc<Server>>,
+    /// What time it is for the services that run in the test's process; the machine's by default.
+    pub clock: Clock,
 }
 
 /// One Kvit: configuration, keys, store, virtual host, inbox.
@@ -58,6 +68,7 @@ pub struct TestBed {
     pub ledger: Ledger,
     /// Where it lives on the broker.
     pub host: VirtualHost,
+    stores: Stores,
     clock: Clock,
     dir: TempDir,
     keys: BTreeMap<&'static str, UnsealKey>,
@@ -123,7 +134,7 @@ impl TestBed {
         let host = tokio::task::spawn_blocking(virtual_host).await??;
         let inbox = Inbox::start().await?;
         let dir = tempfile::tempdir()?;
-        let clock = Clock::system();
+        let clock = peers.clock.clone();
         let mut keys = BTreeMap::new();
         let mut fingerprints = BTreeMap::new();
         std::fs::create_dir_all(dir.path().join("keys"))?;
@@ -134,12 +145,18 @@ impl TestBed {
         }
         let intake = make_secrets(&clock, dir.path())?;
         copy_forms(dir.path())?;
-        let node = host.node.rabbit.port();
-        let broker = host.url(peers.broker.unwrap_or(node));
+        let own = peers.own_broker.clone();
+        let here = own.clone().unwrap_or_else(|| host.url(host.node.rabbit.port()));
+        let broker = match peers.broker {
+            Some(port) => host.url(port),
+            None => here.clone(),
+        };
+        let (engine, server) = (peers.engine, peers.server.clone());
+        let stores = tokio::task::spawn_blocking(move || Stores::make(engine, server)).await??;
         let relay = peers.relay.unwrap_or(inbox.address().port());
         std::fs::write(
             dir.path().join("kvit.toml"),
-            configuration(&broker, relay, &fingerprints),
+            configuration(&broker, &stores, relay, &fingerprints),
         )?;
         let site: SiteId = "eksempel".parse()?;
         let options = Options {
@@ -147,10 +164,10 @@ impl TestBed {
             name: "a site".to_owned(),
             on_state: Arc::new(|_| {}),
         };
-        let link = Link::new(host.url(node), options);
-        let url = format!("sqlite:{}", dir.path().join("kvit.db").display());
+        let link = Link::new(here, options);
         Ok(Self {
-            ledger: Ledger::new(&url.parse()?),
+            ledger: Ledger::new(&stores.ledger(dir.path())?),
+            stores,
             inbox,
             host,
             clock,
@@ -237,6 +254,23 @@ impl TestBed {
     /// Where it does not start.
     pub async fn spawn(&self, name: &'static str) -> anyhow::Result<Program> {
         Program::start(name, &self.config(), &self.path(&format!("{name}.log"))).await
+    }
+
+    /// As [`TestBed::spawn`], logging in moderation, with fail points or the like in its environment.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not start.
+    pub async fn spawn_with(&self, name: &'static str, environment: &[(&str, &str)]) -> anyhow::Result<Program> {
+        let mut all = vec![("KVIT_LOG", "info")];
+        all.extend(environment);
+        Program::start_with(name, &self.config(), &self.path(&format!("{name}.log")), &all).await
+    }
+
+    /// Where the ledger and the keys are kept.
+    #[must_use]
+    pub fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// Publishes to the site's queue as Drupal does, and returns when the broker has it.
@@ -474,7 +508,8 @@ fn copy_forms(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// The contract's example, with short times and free ports.
-fn configuration(broker: &str, relay: u16, fingerprints: &BTreeMap<&str, String>) -> String {
+fn configuration(broker: &str, stores: &Stores, relay: u16, fingerprints: &BTreeMap<&str, String>) -> String {
+    let (store, vault) = stores.urls();
     let (technical, social) = (&fingerprints["teknik-miljoe"], &fingerprints["social"]);
     format!(
         r#"
@@ -488,9 +523,9 @@ complaint = "Datatilsynet, www.datatilsynet.dk"
 [broker]
 url = "{broker}"
 [store]
-url = "sqlite:kvit.db"
+url = "{store}"
 [vault]
-url = "sqlite:kvit-keys.db"
+url = "{vault}"
 [smtp]
 url = "smtp://127.0.0.1:{relay}"
 from = "Eksempel Kommune <kvittering@kommune.example>"

@@ -8,18 +8,22 @@
 //! Everything waits for a condition with a deadline ([`until`]); nothing sleeps for a time.
 
 mod bed;
+mod canary;
 mod mail;
 mod node;
 pub mod postgres;
 mod program;
 mod proxy;
 mod site;
+mod stores;
 mod wait;
 
 pub use bed::{Peers, Running, Service, TestBed};
+pub use canary::seen;
 pub use mail::{Entity, opened, reads};
 pub use node::{Node, VirtualHost, virtual_host};
 pub use program::{Program, kvit, kvit_fails, program};
 pub use proxy::Proxy;
 pub use site::{Message, payload, report};
+pub use stores::{Engine, Stores};
 pub use wait::{DEADLINE, until, within};

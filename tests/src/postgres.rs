@@ -43,6 +43,8 @@ struct Private {
     programs: PathBuf,
     dir: TempDir,
     port: u16,
+    /// Whether it waits for the disk, as one in service does.
+    durable: bool,
     /// Whom it runs as, where that is not ourselves.
     user: Option<(u32, u32)>,
     running: Mutex<Option<Child>>,
@@ -75,7 +77,7 @@ impl Server {
                 private: None,
                 databases: AtomicU32::new(0),
             }),
-            _ => Self::start_private(),
+            _ => Self::run_private(false),
         }
     }
 
@@ -84,7 +86,11 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_private() -> anyhow::Result<Self> {
-        let private = Private::prepare()?;
+        Self::run_private(true)
+    }
+
+    fn run_private(durable: bool) -> anyhow::Result<Self> {
+        let private = Private::prepare(durable)?;
         private.run()?;
         Ok(Self {
             url: format!("postgres://kvit@127.0.0.1:{}/postgres", private.port),
@@ -157,6 +163,12 @@ impl Server {
         private.run()
     }
 
+    /// The folder of a private server: data, write-ahead log, log.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.private.as_ref().map(|private| private.dir.path().to_owned())
+    }
+
     fn private(&self) -> anyhow::Result<&Private> {
         self.private
             .as_ref()
@@ -188,7 +200,7 @@ fn programs() -> anyhow::Result<PathBuf> {
 }
 
 impl Private {
-    fn prepare() -> anyhow::Result<Self> {
+    fn prepare(durable: bool) -> anyhow::Result<Self> {
         let programs = programs()?;
         let dir = tempfile::tempdir().context("no temporary folder")?;
         let ourselves = dir.path().metadata().context("whose folder")?.uid();
@@ -203,6 +215,7 @@ impl Private {
             programs,
             dir,
             port,
+            durable,
             user,
             running: Mutex::new(None),
         };
@@ -264,6 +277,8 @@ impl Private {
             "listen_addresses=127.0.0.1".to_owned(),
             format!("unix_socket_directories={}", self.dir.path().display()),
             "max_connections=600".to_owned(),
+            // What a killed server has written is in the kernel's hands; only the machine's own end would lose it.
+            format!("fsync={}", if self.durable { "on" } else { "off" }),
             "shared_buffers=32MB".to_owned(),
         ] {
             command.arg("-c").arg(setting);

@@ -1,7 +1,9 @@
 //! The real programs, as processes.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -69,6 +71,8 @@ pub struct Program {
     name: &'static str,
     child: Child,
     log: PathBuf,
+    /// How much of the log was there before.
+    before: u64,
     address: SocketAddr,
 }
 
@@ -79,25 +83,43 @@ impl Program {
     ///
     /// Where it is not built, or ends.
     pub async fn start(name: &'static str, config: &Path, log: &Path) -> anyhow::Result<Self> {
-        let file = File::create(log).context("a log could not be made")?;
+        Self::start_with(name, config, log, &[("KVIT_LOG", "trace")]).await
+    }
+
+    /// As [`Program::start`], with this in its environment: a level of logging, fail points. What an earlier process has
+    /// logged to the same file stays there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::start`].
+    pub async fn start_with(
+        name: &'static str,
+        config: &Path,
+        log: &Path,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(log);
+        let file = file.context("a log could not be made")?;
+        let before = file.metadata()?.len();
         let mut child = Command::new(program(name)?)
             .arg("--config")
             .arg(config)
-            .env("KVIT_LOG", "trace")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .with_context(|| format!("{name} could not be started"))?;
         let address = until("a service's probes answer", async || {
-            ensure!(child.try_wait()?.is_none(), "{name} ended:\n{}", read(log));
-            Ok(address_in(&read(log)))
+            ensure!(child.try_wait()?.is_none(), "{name} ended:\n{}", read(log, before));
+            Ok(address_in(&read(log, before)))
         })
         .await?;
         Ok(Self {
             name,
             child,
             log: log.to_owned(),
+            before,
             address,
         })
     }
@@ -105,7 +127,27 @@ impl Program {
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        read(&self.log)
+        read(&self.log, self.before)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it was ended by SIGKILL; any other end is an error.
+    ///
+    /// # Errors
+    ///
+    /// Where it ended otherwise.
+    pub fn was_killed(&mut self) -> anyhow::Result<bool> {
+        let Some(ended) = self.child.try_wait()? else {
+            return Ok(false);
+        };
+        let killed = ended.signal() == Some(Signal::SIGKILL as i32);
+        ensure!(killed, "{} ended ({ended}):\n{}", self.name, self.log());
+        Ok(true)
     }
 
     /// A page of its probes: status and text.
@@ -159,13 +201,23 @@ impl Program {
     ///
     /// Where it has ended.
     pub fn resident_bytes(&self) -> anyhow::Result<(u64, u64)> {
+        Ok((self.memory("VmRSS:")?, self.memory("RssAnon:")?))
+    }
+
+    /// The most that it ever had resident, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where it has ended.
+    pub fn peak_bytes(&self) -> anyhow::Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, figure: &str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let bytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.split_ascii_whitespace().next());
-            anyhow::Ok(kib.context("no such figure")?.parse::<u64>()? * 1024)
-        };
-        Ok((bytes("VmRSS:")?, bytes("RssAnon:")?))
+        let line = status.lines().find_map(|line| line.strip_prefix(figure));
+        let kib = line.and_then(|line| line.split_ascii_whitespace().next());
+        Ok(kib.context("no such figure")?.parse::<u64>()? * 1024)
     }
 
     /// Fails where it has ended.
@@ -190,6 +242,21 @@ impl Program {
         Ok(())
     }
 
+    /// Ends it as `abort` does, with leave to write a core file as large as it likes. Answers whether it left one.
+    ///
+    /// # Errors
+    ///
+    /// Where the signal could not be sent, or did not end it.
+    pub fn abort(&mut self) -> anyhow::Result<bool> {
+        let pid = self.child.id().to_string();
+        let leave = Command::new("prlimit")
+            .args(["--core=unlimited", "--pid", &pid])
+            .status();
+        ensure!(leave.is_ok_and(|status| status.success()), "prlimit could not be run");
+        kill(Pid::from_raw(pid.parse()?), Signal::SIGABRT)?;
+        Ok(self.child.wait()?.core_dumped())
+    }
+
     /// Tells it to stop (SIGTERM) and waits for its end.
     ///
     /// # Errors
@@ -208,8 +275,14 @@ impl Drop for Program {
     }
 }
 
-fn read(log: &Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
+fn read(log: &Path, from: u64) -> String {
+    let mut bytes = Vec::new();
+    // A log that cannot be read has nothing to say.
+    let _unread = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.read_to_end(&mut bytes)
+    });
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The address in the line that says that the service starts.

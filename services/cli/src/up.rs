@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 pub(crate) async fn run(config: &ConfigArgs) -> anyhow::Result<u8> {
     logging::init();
+    runtime::without_core_files();
     let loaded = config.load().map_err(Exit::config)?;
     serve(Arc::new(loaded), Context::new()).await?;
     Ok(exit::OK)

@@ -15,6 +15,7 @@ impl Intake {
         let parts: [&[u8]; 2] = [message.site.as_str().as_bytes(), &message.body];
         let body = index.digest("quarantined", &parts);
         let keys = self.vault.create(id.0, &[Purpose::Intake], now).await?;
+        failpoint::reached("intake.aside_key_committed").await;
         let key = keys.first().ok_or(Trouble::internal("the vault made no key"))?;
         let site = self.loaded.config.sites.get(&message.site);
         let form = refused.refusal.form.as_ref();

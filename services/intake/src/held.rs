@@ -131,6 +131,7 @@ impl Intake {
             .collect::<Result<Vec<_>, Trouble>>()?;
         let ids: Vec<DutyId> = duties.iter().map(|duty| duty.id).collect();
         if self.ledger.composed(duty, id, duties, now).await? {
+            failpoint::reached("intake.held_composed").await;
             self.vault.destroy_one(id.0, Purpose::Intake).await?;
             tracing::info!(submission.id = %id, "composed: its department has a usable certificate now");
             self.link.wake(broker::MAIL_DUTIES, &ids).await;

@@ -27,7 +27,7 @@ mod take;
 
 use std::sync::Arc;
 
-use broker::{Delivery, dead_queue, submissions_queue};
+use broker::{Delivery, Verdict, dead_queue, submissions_queue};
 use ledger::WorkerId;
 use openpgp::UnsealKey;
 use runtime::{Context, Exit, Loaded};
@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::{Certificates, Keys, Notices, Presence};
 
-use crate::take::Intake;
+use crate::take::{Intake, ROOM_KIB};
 
 /// Runs the service until it is told to stop; what is in hand then is finished first.
 ///
@@ -80,7 +80,13 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         let intake = Arc::clone(&intake);
         let take = move |delivery: Delivery| {
             let intake = Arc::clone(&intake);
-            async move { intake.take(delivery).await }
+            async move {
+                if failpoint::mutant("ack_before_commit") {
+                    tokio::spawn(async move { intake.take(delivery).await });
+                    return Verdict::Ack;
+                }
+                intake.take(delivery).await
+            }
         };
         link.consume(queues, config.broker.prefetch, context.shutdown.clone(), take)
     };
@@ -124,6 +130,7 @@ fn open(loaded: Arc<Loaded>, context: &Context, link: broker::Link) -> anyhow::R
         clock: context.clock.clone(),
         message_domain: from.address.domain().to_owned(),
         crypto: Arc::new(Semaphore::new(cores)),
+        room: Semaphore::new(ROOM_KIB as usize),
         alone: RwLock::new(()),
         loaded,
     })

@@ -56,7 +56,12 @@ impl Intake {
         for _ in 0..ROUNDS {
             let sought = (case.identity.sought.clone(), case.identity.answers_sought.clone());
             let lineage = self.ledger.lineage(sought.0, sought.1).await?;
-            let (version, latest) = match judge(&lineage.known, case.order()) {
+            let known = if failpoint::mutant("no_idempotency_digest") {
+                &[]
+            } else {
+                lineage.known.as_slice()
+            };
+            let (version, latest) = match judge(known, case.order()) {
                 Verdict::Duplicate => return self.counted(case.arrival, Counter::Duplicates, lineage.latest).await,
                 Verdict::First => (1, true),
                 Verdict::Version { number, latest } => (number, latest),
@@ -121,7 +126,9 @@ impl Intake {
         } else {
             Vec::new()
         };
+        failpoint::reached("intake.composed").await;
         let keys = self.vault.create(id.0, &purposes, case.now).await?;
+        failpoint::reached("intake.key_committed").await;
         let sealer = Sealer {
             id,
             purposes: &purposes,
@@ -138,6 +145,7 @@ impl Intake {
             self.vault.destroy_all(vec![id.0]).await?;
             return Ok(None);
         }
+        failpoint::reached("intake.recorded").await;
         tracing::info!(submission.id = %id, site = %case.message.site, form = %case.form.id, version, "accepted");
         self.link.wake(broker::MAIL_DUTIES, &wakes).await;
         Ok(Some(id))

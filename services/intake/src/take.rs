@@ -24,6 +24,9 @@ use crate::shapes::{self, Event, Headers, Incoming, Limits, Refusal, SiteRules};
 /// How often a message that came alone may end this process before it is put aside unparsed.
 const ALONE: i64 = 3;
 
+/// How much of messages is read, composed and sealed at once, in KiB: two of the largest, or as many small ones as come.
+pub(crate) const ROOM_KIB: u32 = 32 << 10;
+
 /// What intake works with.
 pub(crate) struct Intake {
     pub(crate) loaded: Arc<Loaded>,
@@ -40,6 +43,8 @@ pub(crate) struct Intake {
     pub(crate) message_domain: String,
     /// How much public-key work is done at once.
     pub(crate) crypto: Arc<Semaphore>,
+    /// How much more of messages may be worked on, in KiB.
+    pub(crate) room: Semaphore,
     /// Held for writing by a message that came back uncounted times: it is taken alone.
     pub(crate) alone: RwLock<()>,
 }
@@ -111,6 +116,14 @@ impl Fate {
 impl Intake {
     /// Takes a delivery. While a store is away, the broker's link holds the message and gives it here again.
     pub(crate) async fn take(&self, delivery: Delivery) -> Verdict {
+        // Most of a large message's cost is what is made of it, so what waits here waits as it came.
+        let size = u32::try_from(delivery.body.len() >> 10)
+            .unwrap_or(u32::MAX)
+            .clamp(1, ROOM_KIB);
+        let Ok(_room) = self.room.acquire_many(size).await else {
+            return Verdict::Requeue;
+        };
+        failpoint::reached("intake.delivered").await;
         let came_back = delivery.delivery_count > 0;
         let Some(message) = Message::from_delivery(delivery, self.clock.now()) else {
             return Verdict::Requeue;
@@ -121,7 +134,10 @@ impl Intake {
             self.take_among_others(&message).await
         };
         match taken {
-            Ok(()) => Verdict::Ack,
+            Ok(()) => {
+                failpoint::reached("intake.taken").await;
+                Verdict::Ack
+            }
             Err(trouble) => {
                 let error: &dyn std::error::Error = &trouble;
                 let cause = error.source().map(ToString::to_string);

@@ -63,10 +63,16 @@ impl Mailer {
         let Some(claim) = self.ledger.claim(id, self.worker, now, now + self.leases.lease).await? else {
             return Ok(()); // done, not due, or in another worker's hands
         };
+        failpoint::reached("mailer.claimed").await;
         let outcome = match self.open(&claim).await {
+            Ok(parcel) if failpoint::mutant("settle_before_send") => {
+                self.settle(&claim, Ok(())).await?;
+                return Ok(connection.send(&parcel).await?);
+            }
             Ok(parcel) => connection.send(&parcel).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
+        failpoint::reached("mailer.answered").await;
         self.settle(&claim, outcome).await
     }
 
@@ -109,6 +115,7 @@ impl Mailer {
         };
         report(claim, outcome, sent.as_ref().err());
         let settled = self.settle_for_sure(claim.id, outcome, follows, now).await?;
+        failpoint::reached("mailer.settled").await;
         if let Some(submission) = settled.deleting {
             self.finish(submission, now).await?;
         }
@@ -201,6 +208,7 @@ impl Mailer {
     /// Deletion's second and third step: the keys, then the tombstone.
     async fn finish(&self, submission: SubmissionId, now: Timestamp) -> Result<(), Failure> {
         self.vault.destroy(vec![submission.0]).await?;
+        failpoint::reached("mailer.key_destroyed").await;
         self.ledger.finish_deletion(vec![submission], now).await?;
         tracing::info!(submission.id = %submission, "deleted");
         Ok(())

@@ -86,6 +86,7 @@ pub(crate) async fn transact(
     })?;
     command(smtp, recipient(offers, parcel)?).await?;
     command(smtp, Data).await?;
+    failpoint::reached("mailer.data").await;
     // lettre ends the data with a line break of its own.
     let body = message.strip_suffix(b"\r\n").unwrap_or(message);
     match timeout(FINAL_DOT, smtp.message(body)).await {

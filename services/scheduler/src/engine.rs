@@ -101,7 +101,9 @@ impl Scheduler {
         {
             return Ok(None); // another replica has it
         }
+        failpoint::reached("scheduler.run_begun").await;
         let outcome = self.run_job(schedule.job, shutdown).await;
+        failpoint::reached("scheduler.run_done").await;
         let ended = self.clock.now();
         let words = match outcome {
             Ok(words) => {

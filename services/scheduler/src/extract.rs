@@ -283,6 +283,7 @@ impl Scheduler {
     ) -> anyhow::Result<bool> {
         let duty = DutyId::new();
         let keys = self.vault.create(duty.0, &[Purpose::Mail], now).await?;
+        failpoint::reached("scheduler.extract_key_committed").await;
         let key = keys.first().context("the vault made no key")?;
         let mail = NewDuty {
             id: duty,
@@ -316,6 +317,7 @@ impl Scheduler {
         };
         // Keys of what was not recorded are swept as orphans.
         let recorded = self.ledger.record_extract(new, now).await?;
+        failpoint::reached("scheduler.extract_recorded").await;
         if recorded {
             self.link.wake(broker::MAIL_DUTIES, &[duty]).await;
         }

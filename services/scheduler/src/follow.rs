@@ -137,6 +137,7 @@ impl Scheduler {
             notices.push(self.event_notice(event, &department, &notice, test, now).await?);
         }
         let (sent, ids): (usize, Vec<_>) = (notices.len(), notices.iter().map(|duty| duty.id).collect());
+        failpoint::reached("scheduler.end_key_committed").await;
         let digest = (sent > 0).then(|| code.digest(&event.id));
         self.ledger.told_of_end(event.id.clone(), notices, digest, now).await?;
         self.link.wake(broker::MAIL_DUTIES, &ids).await;

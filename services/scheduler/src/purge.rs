@@ -22,6 +22,7 @@ pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> 
             break;
         }
         let begun = scheduler.ledger.begin_deletion(batch, now).await?;
+        failpoint::reached("scheduler.purge_begun").await;
         gone += begun.len();
         scheduler.finish(begun).await?;
     }
@@ -47,7 +48,9 @@ async fn end_registrations(scheduler: &Scheduler, shutdown: &CancellationToken) 
             break;
         }
         ended += ids.len();
+        failpoint::reached("scheduler.registration_begun").await;
         scheduler.vault.destroy_all(ids.clone()).await?;
+        failpoint::reached("scheduler.registration_key_destroyed").await;
         scheduler.ledger.registrations_ended(ids, now).await?;
     }
     Ok(ended)

@@ -203,6 +203,7 @@ impl Sequencer {
             let Sequenced::Leaves(count) = sequenced.await? else {
                 return Ok(());
             };
+            failpoint::reached("scheduler.sequenced").await;
             for log in self.ledger.evidence_logs().await? {
                 if log.signed < log.size || mend {
                     self.sign(log.year).await?;
@@ -233,9 +234,11 @@ impl Sequencer {
         }
         if covered < known.size {
             let grown = self.grow(&log, signed.as_ref(), &known).await?;
+            failpoint::reached("scheduler.tiles_written").await;
             let (origin, key) = (known.origin.clone(), self.key.clone());
             spawn_blocking(move || grown.sign(&origin, &key)).await??;
         }
+        failpoint::reached("scheduler.signed").await;
         self.ledger.checkpoint_signed(year, known.size).await?;
         Ok(())
     }

@@ -76,6 +76,7 @@ impl Scheduler {
         }
         let deleting = self.ledger.deleting(BATCH).await?;
         if !deleting.is_empty() {
+            failpoint::reached("scheduler.deletion_begun").await;
             self.finish(deleting).await?;
         }
         let overdue = self.ledger.overdue(now).await?;
@@ -92,6 +93,7 @@ impl Scheduler {
             let asleep: Vec<DutyId> = due.into_iter().filter(|id| !woken.contains_key(id)).collect();
             if !asleep.is_empty() {
                 self.link.wake(queue, &asleep).await;
+                failpoint::reached("scheduler.woken").await;
                 woken.extend(asleep.into_iter().map(|id| (id, Instant::now())));
             }
         }
@@ -101,6 +103,7 @@ impl Scheduler {
     /// Deletion's second and third step.
     pub(crate) async fn finish(&self, ids: Vec<SubmissionId>) -> anyhow::Result<()> {
         self.vault.destroy(ids.iter().map(|id| id.0).collect()).await?;
+        failpoint::reached("scheduler.key_destroyed").await;
         self.ledger.finish_deletion(ids, self.clock.now()).await?;
         Ok(())
     }

@@ -79,6 +79,7 @@ impl Scheduler {
                     }
                 }
             }
+            failpoint::reached("scheduler.told").await;
             self.ledger.told(told).await?;
             if let Some(error) = failed {
                 return Err(error);

@@ -248,7 +248,10 @@ where
     loop {
         let attempt = AssertUnwindSafe(async { (work.handler)(delivery.clone()).await });
         match attempt.catch_unwind().await {
-            Ok(Verdict::Ack) => return ack(&acker).await,
+            Ok(Verdict::Ack) => {
+                ack(&acker).await;
+                return failpoint::reached("broker.acked").await;
+            }
             Ok(Verdict::Requeue) if arrived.elapsed() < HOLDING => {
                 if unless_over(&work.shutdown, &lost, sleep(pauses.next())).await.is_none() {
                     return;

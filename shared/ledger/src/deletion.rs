@@ -2,7 +2,7 @@
 
 use domain::disposal::{DutyFacts, EventFacts, Hold};
 use domain::submission::Kind;
-use domain::{Disposal, SubmissionId, disposal};
+use domain::{Disposal, DutyKind, SubmissionId, disposal};
 use jiff::Timestamp;
 use store::{StoreError, Tx};
 
@@ -31,7 +31,10 @@ pub(crate) fn judge(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<Option<
         .transpose()?
         .flatten();
     let holds: &[Hold] = if row.opt_text(3)?.is_some() { &[Hold] } else { &[] };
-    let duties = facts(tx, id)?;
+    let mut duties = facts(tx, id)?;
+    if failpoint::mutant("purge_ignores_a_duty") {
+        duties.retain(|duty| duty.kind != DutyKind::Receipt);
+    }
     Ok(Some(disposal(kind, &duties, event, holds, now)))
 }
 

@@ -12,7 +12,7 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     System,
-    Offset(SignedDuration),
+    Offset(Arc<Mutex<SignedDuration>>),
     Fixed(Arc<Mutex<Timestamp>>),
 }
 
@@ -26,7 +26,7 @@ impl Clock {
     /// The machine's clock, ahead by this much (or behind): for tests in which time must go on by itself.
     #[must_use]
     pub fn offset(by: SignedDuration) -> Self {
-        Self(Source::Offset(by))
+        Self(Source::Offset(Arc::new(Mutex::new(by))))
     }
 
     /// A clock that stands still until it is [advanced](Self::advance): for tests.
@@ -40,16 +40,23 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => system_now(),
-            Source::Offset(by) => later(system_now(), *by),
+            Source::Offset(by) => later(system_now(), *by.lock().unwrap_or_else(PoisonError::into_inner)),
             Source::Fixed(at) => *at.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
-    /// Moves a fixed clock, and its clones, forward. Other clocks go on by themselves.
+    /// Moves a clock of a test, and its clones, forward (or back). The machine's goes on by itself.
     pub fn advance(&self, by: SignedDuration) {
-        if let Source::Fixed(at) = &self.0 {
-            let mut at = at.lock().unwrap_or_else(PoisonError::into_inner);
-            *at = later(*at, by);
+        match &self.0 {
+            Source::System => {}
+            Source::Offset(offset) => {
+                let mut offset = offset.lock().unwrap_or_else(PoisonError::into_inner);
+                *offset = offset.saturating_add(by);
+            }
+            Source::Fixed(at) => {
+                let mut at = at.lock().unwrap_or_else(PoisonError::into_inner);
+                *at = later(*at, by);
+            }
         }
     }
 }
@@ -95,8 +102,10 @@ mod tests {
 
     #[test]
     fn an_offset_clock_is_ahead_of_the_system() {
-        let ahead = Clock::offset(SignedDuration::from_hours(48)).now();
-        let since = ahead.duration_since(Clock::system().now());
-        assert!(since > SignedDuration::from_hours(47) && since < SignedDuration::from_hours(49));
+        let clock = Clock::offset(SignedDuration::from_hours(48));
+        let ahead = || clock.now().duration_since(Clock::system().now()).as_hours();
+        assert!((47..49).contains(&ahead()));
+        clock.advance(SignedDuration::from_hours(-24));
+        assert!((23..25).contains(&ahead()));
     }
 }

@@ -22,4 +22,4 @@ pub use exit::Exit;
 pub use forms::Forms;
 pub use health::{Check, Health};
 pub use probes::{Probes, serve_probes};
-pub use start::{ConfigArgs, Context, start, until_done};
+pub use start::{ConfigArgs, Context, start, until_done, without_core_files};

@@ -18,6 +18,9 @@ use crate::{Clock, Health, Probes, logging};
 /// After SIGTERM the services have 25 seconds for what is in hand; what hangs longer is cut off.
 const HARD_STOP: Duration = Duration::from_secs(30);
 
+/// How long a thread that hangs may hold up the end of a process that is done.
+const PARTING: Duration = Duration::from_secs(2);
+
 /// What a service gets from its program.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -134,7 +137,13 @@ where
     F: FnOnce(Arc<Loaded>, Context) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    start_from(name, std::env::args_os(), listen, run).await.into()
+    let code = start_from(name, std::env::args_os(), listen, run).await;
+    // The runtime waits for its threads; one that hangs would keep the process for ever.
+    std::thread::spawn(move || {
+        std::thread::sleep(PARTING);
+        std::process::exit(code.into());
+    });
+    code.into()
 }
 
 async fn start_from<F, Fut>(
@@ -166,6 +175,7 @@ where
         return exit::OK;
     }
     logging::init();
+    without_core_files();
     for warning in loaded.warnings.iter() {
         warn!("{warning}");
     }
@@ -175,6 +185,14 @@ where
             error!("{name} ends: {failure:#}");
             code_of(&failure)
         }
+    }
+}
+
+/// A core file is a copy of what is only ever in memory: answers, and the keys that open them. So this process leaves
+/// none, whatever the machine's limits are.
+pub fn without_core_files() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        warn!(%error, "a crash of this process may leave a core file, which holds what is in memory");
     }
 }
 

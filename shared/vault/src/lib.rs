@@ -129,8 +129,15 @@ impl Vault {
     ///
     /// [`StoreError`] where it cannot.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        // A statement that changes nothing writes nothing, and would not notice a full disk.
         self.store
-            .write(|tx| tx.execute("DELETE FROM epoch WHERE id = -1", &[]).map(drop))
+            .write(|tx| {
+                tx.execute(
+                    "INSERT INTO epoch (id, wrapped) VALUES (-1, $1) ON CONFLICT (id) DO NOTHING",
+                    &[Vec::<u8>::new().into()],
+                )?;
+                tx.execute("DELETE FROM epoch WHERE id = -1", &[]).map(drop)
+            })
             .await
     }
 

@@ -94,6 +94,7 @@ impl Notices {
             ..input
         })?;
         let keys = self.vault.create(id.0, &[Purpose::Mail], now).await?;
+        failpoint::reached("notice.key_committed").await;
         let key = keys.first().context("the vault made no key")?;
         Ok(NewDuty {
             id,

@@ -31,7 +31,7 @@ async fn a_broker_that_is_away_at_start_and_later_is_said_and_waited_for() -> an
     let proxy = Proxy::cut_off(port).await?;
     let bed = TestBed::prepare_with(&Peers {
         broker: Some(proxy.port()),
-        relay: None,
+        ..Peers::default()
     })
     .await?;
     anyhow::ensure!(
@@ -71,8 +71,8 @@ async fn a_relay_that_is_away_at_start_and_later_is_said_and_waited_for() -> any
     let inbox = kvit_cli::demo::inbox::Inbox::start().await?;
     let proxy = Proxy::cut_off(inbox.address().port()).await?;
     let bed = TestBed::prepare_with(&Peers {
-        broker: None,
         relay: Some(proxy.port()),
+        ..Peers::default()
     })
     .await?;
     let mut programs = all(&bed).await?;

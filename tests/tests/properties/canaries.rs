@@ -1,14 +1,12 @@
 //! P1: random answers, labels and file names are never in what goes to the relay, however written.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
-use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::{File, Form, Language, Reason, Remark, Submission, Value};
 use kvit_cli::demo::inbox::{Behaviour, Times};
-use kvit_tests::{Message, Peers, Service, TestBed, report};
+use kvit_tests::{Message, Peers, Service, TestBed, report, seen};
 use letter::{Notice, Parcel};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -21,9 +19,6 @@ use crate::wire::{Tap, Wire};
 
 /// How many canaries one submission holds.
 const CANARIES: usize = 12;
-
-/// In how many ways each may be written.
-const FORMS: usize = 9;
 
 /// What differs from mail to mail.
 #[derive(Debug, Clone)]
@@ -116,59 +111,6 @@ impl Draw {
     fn is_sent(&self, canary: usize) -> bool {
         self.files > 0 || !matches!(canary, 9 | 10)
     }
-}
-
-/// A text as bytes on their way may show it: UTF-8, UTF-16, quoted-printable, RFC 2231's percents, base64 at the three
-/// offsets that it may begin at.
-fn written(canary: &str) -> [Vec<u8>; FORMS] {
-    let escaped = |mark: char| -> Vec<u8> {
-        let octet = |octet: u8| {
-            if octet.is_ascii_alphanumeric() {
-                char::from(octet).to_string()
-            } else {
-                format!("{mark}{octet:02X}")
-            }
-        };
-        canary.bytes().map(octet).collect::<String>().into_bytes()
-    };
-    let base64 = |offset: usize| {
-        let padded = [&b"xx"[..offset], canary.as_bytes()].concat();
-        let encoded = STANDARD.encode(&padded).into_bytes();
-        // Only the characters that the canary alone decides.
-        encoded[(offset * 8).div_ceil(6)..padded.len() * 8 / 6].to_vec()
-    };
-    [
-        canary.as_bytes().to_vec(),
-        canary.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        canary.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-        escaped('='),
-        escaped('%'),
-        canary
-            .bytes()
-            .flat_map(|octet| format!("={octet:02X}").into_bytes())
-            .collect(),
-        base64(0),
-        base64(1),
-        base64(2),
-    ]
-}
-
-/// The canaries that a stream shows. Line breaks and quoted-printable's soft ones do not hide one.
-fn seen<'a>(stream: &[u8], canaries: &'a [String]) -> Vec<&'a str> {
-    let forms: Vec<[Vec<u8>; FORMS]> = canaries.iter().map(|canary| written(canary)).collect();
-    let finder = AhoCorasick::new(forms.iter().flatten()).expect("texts to look for");
-    let joined = without(stream, b"\r\n");
-    let mut found = BTreeSet::new();
-    for stream in [stream, &joined, &without(stream, b"=\r\n")] {
-        let matches = finder.find_overlapping_iter(stream);
-        found.extend(matches.map(|found| found.pattern().as_usize() / FORMS));
-    }
-    found.into_iter().map(|canary| canaries[canary].as_str()).collect()
-}
-
-fn without(stream: &[u8], what: &[u8]) -> Vec<u8> {
-    let finder = AhoCorasick::new([what]).expect("a text to look for");
-    finder.replace_all_bytes(stream, &[b""])
 }
 
 /// P1: the letters, over an SMTP connection.
