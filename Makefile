@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench fuzz lint audit fmt
+.PHONY: help setup demo test faults bench fuzz lint audit fmt
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -47,6 +47,13 @@ test:
 	echo 'test: building and running the tests'
 	$(CARGO) test --workspace --locked --no-fail-fast -- $(TESTS)
 
+## faults: the fault suite in full, and the mutants that it must notice (an hour or more; test runs it scaled down)
+faults:
+	scripts/setup test
+	$(CARGO) build --workspace --locked --bins
+	KVIT_FAULTS=full $(CARGO) test --workspace --locked --no-fail-fast --test faults -- --nocapture --test-threads=1 $(TESTS)
+	scripts/mutants
+
 ## bench: what encrypting costs beside sequoia alone, in release (JSON=1: for programs); fails above the bar
 bench:
 	scripts/setup build
@@ -67,7 +74,7 @@ lint:
 	step 'spelling' typos
 	step 'compose file' check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	step 'image file' hadolint deploy/docker/Dockerfile
-	step 'shell' shellcheck .ci/run scripts/setup scripts/lint-tools scripts/interop-tools deploy/docker/ready
+	step 'shell' shellcheck .ci/run scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools deploy/docker/ready
 	step 'dependencies' $(CARGO) deny --log-level error check bans licenses sources
 	step 'clippy' $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	step 'documentation' env RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --locked
