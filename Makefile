@@ -29,6 +29,7 @@ help:
 setup:
 	scripts/setup build demo test lint
 	scripts/interop-tools
+	scripts/fault-tools
 	scripts/lint-tools
 
 ## demo: show a real submission from queue to deletion, on a private broker (ONCE=1: end by itself)
@@ -42,6 +43,7 @@ demo:
 test:
 	scripts/setup test
 	scripts/interop-tools
+	scripts/fault-tools
 	echo 'test: building the programs that the tests start, stop and kill'
 	$(CARGO) build --workspace --locked --bins
 	echo 'test: building and running the tests'
@@ -50,6 +52,7 @@ test:
 ## faults: the fault suite in full, and the mutants that it must notice (an hour or more; test runs it scaled down)
 faults:
 	scripts/setup test
+	scripts/fault-tools
 	$(CARGO) build --workspace --locked --bins
 	KVIT_FAULTS=full $(CARGO) test --workspace --locked --no-fail-fast --test faults -- --nocapture --test-threads=1 $(TESTS)
 	scripts/mutants
@@ -74,7 +77,7 @@ lint:
 	step 'spelling' typos
 	step 'compose file' check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	step 'image file' hadolint deploy/docker/Dockerfile
-	step 'shell' shellcheck .ci/run scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools deploy/docker/ready
+	step 'shell' shellcheck .ci/run scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools deploy/docker/ready
 	step 'dependencies' $(CARGO) deny --log-level error check bans licenses sources
 	step 'clippy' $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	step 'documentation' env RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --locked

@@ -24,8 +24,9 @@ use crate::shapes::{self, Event, Headers, Incoming, Limits, Refusal, SiteRules};
 /// How often a message that came alone may end this process before it is put aside unparsed.
 const ALONE: i64 = 3;
 
-/// How much of messages is read, composed and sealed at once, in KiB: two of the largest, or as many small ones as come.
-pub(crate) const ROOM_KIB: u32 = 32 << 10;
+/// How much of messages is read, composed and sealed at once, in KiB: one of the largest, or as many small ones as come. A
+/// message takes some fifteen times its size while it is worked on.
+pub(crate) const ROOM_KIB: u32 = 16 << 10;
 
 /// What intake works with.
 pub(crate) struct Intake {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kvit_cli::demo::inbox::{Behaviour, Step, Times};
-use kvit_tests::{Entity, Message, Peers, Program, Proxy, TestBed, report, virtual_host, within};
+use kvit_tests::{Engine, Entity, Message, Peers, Program, Proxy, TestBed, report, virtual_host, within};
 use serde_json::json;
 
 fn numbered(n: u32) -> Message {
@@ -16,6 +16,15 @@ fn numbered(n: u32) -> Message {
 }
 
 const SERVICES: [&str; 3] = ["kvit-intake", "kvit-mailer", "kvit-scheduler"];
+
+/// A bed whose stores are files, which a test can take away. (A PostgreSQL that is away: `tests/faults`.)
+async fn on_files() -> anyhow::Result<TestBed> {
+    TestBed::prepare_with(&Peers {
+        engine: Engine::Sqlite,
+        ..Peers::default()
+    })
+    .await
+}
 
 async fn all(bed: &TestBed) -> anyhow::Result<Vec<Program>> {
     let mut programs = Vec::new();
@@ -97,7 +106,7 @@ async fn a_relay_that_is_away_at_start_and_later_is_said_and_waited_for() -> any
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_at_start_is_said_and_waited_for() -> anyhow::Result<()> {
-    let bed = TestBed::prepare().await?;
+    let bed = on_files().await?;
     bed.configure("sqlite:kvit.db", "sqlite:there/kvit.db")?;
     let mut programs = all(&bed).await?;
     for program in &mut programs {
@@ -145,7 +154,7 @@ impl Drop for Locked {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_be_written_later_is_said_and_waited_for() -> anyhow::Result<()> {
-    let bed = TestBed::prepare().await?;
+    let bed = on_files().await?;
     let mut programs = all(&bed).await?;
     bed.publish(&numbered(1)).await?;
     bed.until_deleted(1).await?;
@@ -166,7 +175,7 @@ async fn a_store_that_cannot_be_written_later_is_said_and_waited_for() -> anyhow
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vault_that_is_away_at_start_is_said_and_waited_for() -> anyhow::Result<()> {
-    let bed = TestBed::prepare().await?;
+    let bed = on_files().await?;
     bed.configure("sqlite:kvit-keys.db", "sqlite:there/kvit-keys.db")?;
     let mut programs = all(&bed).await?;
     bed.publish(&numbered(1)).await?;

@@ -120,7 +120,7 @@ async fn live(fleet: &mut Fleet<'_>, event: &Event<'_>, point: &str) -> anyhow::
     let deleted = bed.figures().await?.deleted;
     let at = |points: &[&str]| points.contains(&point).then_some(point);
     event.register().await?;
-    event.set("--deadline", 1).await?;
+    event.set("--deadline", 72).await?;
     let listed = at(&[
         "scheduler.extract_key_committed",
         "scheduler.extract_recorded",

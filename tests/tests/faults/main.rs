@@ -18,5 +18,6 @@ mod points;
 mod poison;
 mod relay;
 mod rights;
+mod sink;
 mod store;
 mod windows;

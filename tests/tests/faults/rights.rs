@@ -1,4 +1,4 @@
-//! A broker user for each service, with what it needs and nothing else: `docs/security.md` has the same table.
+//! A broker user for each service, with what it needs and nothing else: `docs/reliability.md` has the same table.
 
 use std::sync::Arc;
 use std::time::Duration;
