@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Forms: list, import from Drupal
     #[command(subcommand)]
     Form(FormCommand),
-    /// OpenPGP certificates
+    /// OpenPGP certificates, and the wrapping keys
     #[command(subcommand)]
     Key(KeyCommand),
     /// What runs when
@@ -66,6 +66,15 @@ pub(crate) enum Command {
     /// The signed log of what happened, and its proofs
     #[command(subcommand)]
     Evidence(EvidenceCommand),
+    /// Brings a ledger that was restored from a backup up to its evidence
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// Only says how far the ledger is behind, and what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +131,27 @@ pub(crate) enum KeyCommand {
         /// The department
         department: DepartmentId,
     },
+    /// Wraps the data keys by the wrapping keys that stand first in their files now
+    Rotate {
+        /// Only of these purposes [default: all]
+        #[arg(value_enum)]
+        purposes: Vec<RotatedKey>,
+    },
+}
+
+/// A wrapping key that can be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RotatedKey {
+    /// `vault.intake_key`
+    Intake,
+    /// `vault.mail_key`
+    Mail,
+    /// `vault.journal_key`
+    Journal,
+    /// `vault.registration_key`
+    Registration,
+    /// `vault.index_key`
+    Index,
 }
 
 #[derive(Debug, Subcommand)]

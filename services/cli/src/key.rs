@@ -32,6 +32,7 @@ pub(crate) async fn run(config: &ConfigArgs, command: KeyCommand, json: bool) ->
         KeyCommand::List => list(&App::open(config, json)?).await,
         KeyCommand::Check { file } => check(&file, json),
         KeyCommand::Add { department, file } => add(&App::open(config, json)?, department, &file).await,
+        KeyCommand::Rotate { purposes } => crate::rotate::run(&App::open(config, json)?, &purposes).await,
         KeyCommand::Test { department } => test(&App::open(config, json)?, department).await,
     }
 }

@@ -1,7 +1,7 @@
 //! The operators' command.
 //!
 //! Every command that asks something takes `--json` and then prints one JSON value on standard output; words for people
-//! go to standard output too, what is wrong to standard error. No command but `init`, `up`, `demo` and `doctor` reads a
+//! go to standard output too, what is wrong to standard error. No command but `init`, `up`, `demo`, `doctor` and `restore` reads a
 //! key: what needs one is asked of the service that has it, through the ledger.
 
 pub mod demo;
@@ -20,6 +20,8 @@ mod key;
 mod quarantine;
 mod registration;
 mod request;
+mod restore;
+mod rotate;
 mod run;
 mod schedule;
 mod status;
@@ -93,5 +95,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Event(args) => event::run(&config, args, json).await,
         Command::Registration(args) => registration::run(&config, args, json).await,
         Command::Evidence(args) => evidence::run(&config, args, json).await,
+        Command::Restore(args) => restore::run(&config, args, json).await,
     }
 }

@@ -54,6 +54,7 @@ fn grow(log: &Log, size: u64) -> Signed {
         let leaf = Leaf {
             actor: None,
             at: "2026-11-22T10:00:00Z".parse().unwrap(),
+            duty: None,
             event: "deleted".to_owned(),
             id: Some(index.to_string()),
             mac: None,

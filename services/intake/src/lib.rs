@@ -71,6 +71,22 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         requests::serve(Arc::clone(&served), ended.clone())
     }));
 
+    background.spawn(worker::rotate::serve(
+        worker::rotate::OF_INTAKE,
+        intake.ledger.clone(),
+        intake.vault.clone(),
+        context.clock.clone(),
+        idle.clone(),
+    ));
+    // Before anything is taken: a restored ledger does not know what it has taken already.
+    let refused = worker::refuse_another_past(config, &intake.ledger, &intake.vault, &context.shutdown).await;
+    if refused.is_err() {
+        idle.cancel();
+        background.close();
+        background.wait().await;
+        return refused;
+    }
+
     link.declare_duties();
     let sites: Vec<_> = config.sites.keys().collect();
     for site in &sites {

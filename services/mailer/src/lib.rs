@@ -64,8 +64,8 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let background = TaskTracker::new();
     background.spawn(
         Presence {
-            ledger,
-            vault,
+            ledger: ledger.clone(),
+            vault: vault.clone(),
             worker,
             service: "mailer",
             checks: ["store", "vault"].map(|name| context.health.check(name)),
@@ -78,6 +78,21 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     background.spawn(worker::forever("relay", idle.clone(), move || {
         Arc::clone(&watched).watch(ended.clone())
     }));
+
+    background.spawn(worker::rotate::serve(
+        worker::rotate::OF_MAILER,
+        ledger.clone(),
+        vault.clone(),
+        context.clock.clone(),
+        idle.clone(),
+    ));
+    // Before anything is sent: what a restored ledger would send again must not be sent.
+    if let Err(refused) = worker::refuse_another_past(config, &ledger, &vault, &context.shutdown).await {
+        idle.cancel();
+        background.close();
+        background.wait().await;
+        return Err(refused);
+    }
 
     let lanes = Arc::new(Lanes::open(
         usize::from(config.smtp.connections),

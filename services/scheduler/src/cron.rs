@@ -5,8 +5,8 @@
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use runtime::{Config, Exit};
 
 /// A text that is no schedule. Its display says what is wrong with it.
@@ -16,6 +16,9 @@ pub struct NotASchedule {
     text: String,
     why: String,
 }
+
+/// More than clocks are ever changed by.
+const CHANGE: SignedDuration = SignedDuration::from_hours(4);
 
 /// A cron expression in a time zone.
 #[derive(Debug, Clone)]
@@ -50,12 +53,29 @@ impl Expression {
         Some(next.timestamp())
     }
 
-    /// The last planned time at or before this one.
-    #[must_use]
-    pub fn at_or_before(&self, time: Timestamp) -> Option<Timestamp> {
+    /// About the last planned time at or before this one.
+    fn at_or_before(&self, time: Timestamp) -> Option<Timestamp> {
         let local = time.to_zoned(self.zone.clone());
         let last = self.cron.find_previous_occurrence(&local, true).ok()?;
         Some(last.timestamp())
+    }
+
+    /// The planned time that is to be run now: the last one up to `now`, where one has come since `since`. Times that
+    /// were missed before it are made good by it.
+    ///
+    /// It is one that [`Expression::after`] gives, whoever asks and since whenever: croner's search backwards knows the
+    /// second of two times that autumn repeats, at which nothing is planned, so it only says where to begin.
+    #[must_use]
+    pub fn due(&self, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let mut planned = self.after(since).filter(|next| *next <= now)?;
+        let near = self.at_or_before(now).map(|last| last - CHANGE);
+        if let Some(near) = near.filter(|near| *near > planned) {
+            planned = self.after(near).filter(|next| *next <= now).unwrap_or(planned);
+        }
+        while let Some(next) = self.after(planned).filter(|next| *next <= now) {
+            planned = next;
+        }
+        Some(planned)
     }
 
     /// The schedule in plain English.

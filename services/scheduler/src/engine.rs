@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(20);
 
 /// Runs a schedule until shutdown. A time that was missed while nothing ran is made good once, and not for each missed
 /// time.
-pub(crate) async fn run(scheduler: Arc<Scheduler>, schedule: Schedule, shutdown: CancellationToken) {
+pub async fn run(scheduler: Arc<Scheduler>, schedule: Schedule, shutdown: CancellationToken) {
     let mut since = None;
     loop {
         let now = scheduler.clock.now();
@@ -34,16 +34,14 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, schedule: Schedule, shutdown:
             },
         };
         since = Some(from);
-        let next = schedule.expression.after(from);
-        let due = next.filter(|next| *next <= now);
-        let Some(_) = due else {
+        let Some(planned) = schedule.expression.due(from, now) else {
+            let next = schedule.expression.after(from);
             let wait = next.map_or(LOOK, |next| next.duration_since(now).try_into().unwrap_or(LOOK));
             if pause(&shutdown, wait.min(LOOK)).await {
                 continue;
             }
             return;
         };
-        let planned = schedule.expression.at_or_before(now).unwrap_or(now);
         match scheduler.run_once(&schedule, planned, &shutdown).await {
             Ok(_) => since = Some(planned),
             Err(error) => {

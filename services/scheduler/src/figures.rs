@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use jiff::SignedDuration;
 use ledger::Figures;
 
 use crate::Scheduler;
@@ -24,6 +25,27 @@ impl Scheduler {
                 tracing::warn!(site, gaps, "numbers are missing in a site's count of its messages");
             }
             metrics::gauge!("kvit_sequence_gaps", "site" => site).set(number(gaps));
+        }
+        Ok(())
+    }
+}
+
+/// How long a site that confirms deletions has for it.
+const CONFIRMS_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+
+impl Scheduler {
+    /// Warns of sites that promised to say when their own copies are gone, and have not.
+    pub(crate) async fn miss_confirmations(&self) -> anyhow::Result<()> {
+        let before = self.clock.now() - CONFIRMS_WITHIN;
+        for (site, settings) in &self.loaded.config.sites {
+            if !settings.confirms_deletion {
+                continue;
+            }
+            let kept = self.ledger.site_copies_kept(site.to_string(), before).await?;
+            if kept > 0 {
+                tracing::error!(%site, submissions = kept, "a site has not said within 24 hours that its own copies are gone: does it read its events and delete what was delivered?");
+            }
+            metrics::gauge!("kvit_site_copies_unconfirmed", "site" => site.to_string()).set(number(kept));
         }
         Ok(())
     }

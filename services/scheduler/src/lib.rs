@@ -8,10 +8,10 @@
 //! composes besides is a notice without content.
 
 pub mod cron;
+pub mod engine;
 pub mod requests;
 
 mod checkpoint;
-mod engine;
 mod extract;
 mod figures;
 mod follow;
@@ -77,7 +77,7 @@ impl Scheduler {
             signer: worker::signer(config)?,
             message_domain: from.address.domain().to_owned(),
             certificates: Certificates::new(Arc::clone(loaded)),
-            sequencer: Sequencer::open(config, &ledger, worker, &context.clock)?,
+            sequencer: Sequencer::open(config, (&ledger, &vault), worker, &context.clock)?,
             link: worker::link(config, "kvit-scheduler", context.health.check("broker"))?,
             ledger,
             vault,
@@ -85,6 +85,16 @@ impl Scheduler {
             clock: context.clock.clone(),
             loaded: Arc::clone(loaded),
         })
+    }
+}
+
+impl Scheduler {
+    async fn refuse_another_past(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        worker::refuse_another_past(&self.loaded.config, &self.ledger, &self.vault, shutdown).await?;
+        match &self.sequencer {
+            Some(sequencer) => sequencer.refuse_another_past(shutdown).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -112,13 +122,11 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         clock: context.clock.clone(),
     };
     let beating = tokio::spawn(presence.keep(idle.clone()));
-    if let Some(sequencer) = &scheduler.sequencer {
-        // Before anything is done: what a restored ledger would do again must not be done.
-        if let Err(refused) = sequencer.refuse_another_past(&context.shutdown).await {
-            idle.cancel();
-            beating.await?;
-            return Err(refused);
-        }
+    // Before anything is done: what a restored ledger would do again must not be done.
+    if let Err(refused) = scheduler.refuse_another_past(&context.shutdown).await {
+        idle.cancel();
+        beating.await?;
+        return Err(refused);
     }
     let tasks = TaskTracker::new();
     if scheduler.sequencer.is_some() {
@@ -130,6 +138,13 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
             }
         });
     }
+    tasks.spawn(worker::rotate::serve(
+        worker::rotate::OF_SCHEDULER,
+        scheduler.ledger.clone(),
+        scheduler.vault.clone(),
+        context.clock.clone(),
+        context.shutdown.clone(),
+    ));
     tasks.spawn(sweep::run(Arc::clone(&scheduler), context.shutdown.clone()));
     tasks.spawn(requests::serve(Arc::clone(&scheduler), context.shutdown.clone()));
     tasks.spawn(tell::run(Arc::clone(&scheduler), context.shutdown.clone()));

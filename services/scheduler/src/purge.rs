@@ -2,12 +2,15 @@
 //! ends what an event's end ends.
 
 use domain::SubmissionId;
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use crate::Scheduler;
 
 /// How many are asked about in one transaction.
 const BATCH: u32 = 500;
+/// How long after its time a registration may still be there: a run or two.
+const GRACE: SignedDuration = SignedDuration::from_mins(15);
 
 pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> anyhow::Result<String> {
     // E3: what an event's end forces comes first, so that disposal sees it.
@@ -27,6 +30,7 @@ pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> 
         scheduler.finish(begun).await?;
     }
     let registrations = end_registrations(scheduler, shutdown).await?;
+    warn_of_the_rest(scheduler).await?;
     let submissions = match gone {
         0 => "nothing was past its time".to_owned(),
         1 => "1 submission deleted".to_owned(),
@@ -36,6 +40,20 @@ pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> 
         0 => submissions,
         count => format!("{submissions}, and what was kept of {count} registrations"),
     })
+}
+
+/// What should be gone and is not: a mail that waits, or a fault of ours. Somebody must look.
+async fn warn_of_the_rest(scheduler: &Scheduler) -> anyhow::Result<()> {
+    let there = scheduler.ledger.past_and_there(scheduler.clock.now() - GRACE).await?;
+    if there > 0 {
+        tracing::error!(
+            registrations = there,
+            "registrations are past their time and still there: kvit schedule run purge --dry-run says why"
+        );
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count of registrations is far below 2^53")]
+    metrics::gauge!("kvit_registrations_past_their_time").set(there as f64);
+    Ok(())
 }
 
 /// What is left of registrations when their event has been held, or they were withdrawn: payload, then key, then row.

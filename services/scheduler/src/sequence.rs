@@ -17,6 +17,7 @@ use store::StoreError;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use vault::Vault;
 
 /// How often unsequenced leaves are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,6 +31,8 @@ const TURN: SignedDuration = SignedDuration::from_secs(10);
 /// The one that sequences, among all replicas: what it needs, and where it writes.
 pub(crate) struct Sequencer {
     pub(crate) ledger: Ledger,
+    /// Where it is noted how far the evidence has come.
+    pub(crate) vault: Vault,
     pub(crate) worker: WorkerId,
     pub(crate) clock: Clock,
     /// The folder of the years' logs.
@@ -50,7 +53,7 @@ impl Sequencer {
     /// Where a key is configured and cannot be read (78).
     pub(crate) fn open(
         config: &Config,
-        ledger: &Ledger,
+        (ledger, vault): (&Ledger, &Vault),
         worker: WorkerId,
         clock: &Clock,
     ) -> anyhow::Result<Option<Self>> {
@@ -64,6 +67,7 @@ impl Sequencer {
         let from = openpgp::Mailbox::parse(&config.smtp.from).map_err(Exit::config)?;
         Ok(Some(Self {
             ledger: ledger.clone(),
+            vault: vault.clone(),
             worker,
             clock: clock.clone(),
             dir: section.dir.clone(),
@@ -121,7 +125,7 @@ impl Sequencer {
         let known = logs.into_iter().find(|log| log.origin == checkpoint.origin);
         let size = known.as_ref().map_or(0, |log| log.size);
         let Some(known) = known.filter(|log| log.size >= checkpoint.size) else {
-            return Err(behind(&checkpoint.origin, size, checkpoint.size));
+            return Err(worker::behind(&checkpoint.origin, size, checkpoint.size));
         };
         let log = Log::of_year(&self.dir, known.year);
         let whole = log.own_checkpoint(&self.key)?;
@@ -226,7 +230,7 @@ impl Sequencer {
         };
         let covered = signed.as_ref().map_or(0, |signed| signed.size);
         if covered > known.size {
-            return Err(behind(&known.origin, known.size, covered));
+            return Err(worker::behind(&known.origin, known.size, covered));
         }
         let this_year = self.clock.now().to_zoned(TimeZone::UTC).year();
         if signed.is_none() && known.signed == known.size && year < this_year {
@@ -239,6 +243,7 @@ impl Sequencer {
             spawn_blocking(move || grown.sign(&origin, &key)).await??;
         }
         failpoint::reached("scheduler.signed").await;
+        self.vault.note_evidence(known.origin, known.size).await?;
         self.ledger.checkpoint_signed(year, known.size).await?;
         Ok(())
     }
@@ -302,18 +307,12 @@ fn written(leaf: EvidenceLeaf) -> Leaf {
     Leaf {
         actor: leaf.actor,
         at: leaf.at,
+        duty: leaf.duty,
         event: leaf.event,
         id: leaf.submission,
         mac: leaf.mac,
         rule: leaf.rule,
     }
-}
-
-fn behind(origin: &str, size: u64, signed: u64) -> anyhow::Error {
-    anyhow::anyhow!(
-        "the ledger is behind its evidence: it has {size} leaves of {origin}, and a checkpoint over {signed} was signed. \
-         Was it restored from a backup? Then run kvit restore first, so that what was deleted since is deleted again"
-    )
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const BATCH: u32 = 2000;
 const NOTIFY: Duration = Duration::from_secs(30);
 /// How often the figures are measured.
 const MEASURE: Duration = Duration::from_secs(15);
-/// How often what is no longer needed is forgotten.
+/// How often what is no longer needed is forgotten, and what sites have not confirmed is counted.
 const FORGET: Duration = Duration::from_hours(1);
 /// A key without data is swept after a day: its data may be on its way.
 const ORPHAN: SignedDuration = SignedDuration::from_hours(24);
@@ -46,6 +46,7 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) 
     let mut notices = ticks(NOTIFY);
     let mut measures = ticks(MEASURE);
     let mut forgets = ticks(FORGET);
+    let mut confirmations = ticks(FORGET);
     loop {
         let (what, swept) = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -53,6 +54,7 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) 
             _ = measures.tick() => ("the figures", scheduler.measure(&mut gaps).await),
             _ = notices.tick() => ("notices of quarantine", scheduler.tell_of_quarantine().await),
             _ = forgets.tick() => ("what is to be forgotten", scheduler.forget().await),
+            _ = confirmations.tick() => ("the sites' confirmations", scheduler.miss_confirmations().await),
         };
         if let Err(error) = swept {
             tracing::warn!(error = format!("{error:#}"), "{what} could not be swept; trying again");

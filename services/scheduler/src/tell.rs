@@ -99,7 +99,7 @@ impl Scheduler {
         let key = format!("{}.{form}.{}", event.site, event.event);
         let properties = Properties {
             content_type: Some("application/cloudevents+json".to_owned()),
-            message_id: Some(event.seq.to_string()),
+            message_id: Some(id_of(event)),
             headers: BTreeMap::new(),
             ..Properties::default()
         };
@@ -110,12 +110,17 @@ impl Scheduler {
     }
 }
 
+/// Its number is its own until the ledger is restored from a backup, and then others get it: the time tells them apart.
+fn id_of(event: &Outgoing) -> String {
+    format!("{}-{}", event.at.as_millisecond(), event.seq)
+}
+
 /// The event as `CloudEvents` 1.0 writes it in JSON.
 fn cloud_event(event: &Outgoing) -> Vec<u8> {
     let data = &event.data;
     let body = json!({
         "specversion": "1.0",
-        "id": event.seq.to_string(),
+        "id": id_of(event),
         "source": format!("/kvit/{}", event.site),
         "type": format!("dk.kvit.submission.{}", event.event),
         "subject": data.id,

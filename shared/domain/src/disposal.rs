@@ -83,7 +83,7 @@ pub enum Disposal {
 /// Decides about one submission from its duties, its event, its holds and the time.
 ///
 /// A registration (one that has an `event`) also waits for its deadline; `extract` is one of its duties, which the end
-/// of the event (E3) cancels, so that needs no exception here. No duty at all means that nothing is known: keep.
+/// of the event (E3) cancels, so that needs no exception here. Where nothing binds, nothing keeps it.
 #[must_use]
 pub fn disposal(
     kind: Kind,
@@ -230,6 +230,50 @@ mod tests {
         };
         let verdict = disposal(Kind::Registration, &duties, Some(event), &[], at(0));
         assert_eq!(verdict, Disposal::Keep(Why::NoDeadline));
+    }
+
+    /// D1, D2, E1, E3: every set of duties in every state, with and without a hold, before and after each date, against
+    /// the two sentences that say what must hold.
+    #[test]
+    fn it_goes_exactly_when_nothing_binds_its_time_has_come_and_nobody_holds_it() {
+        let dates = [None, Some(at(50)), Some(at(100)), Some(at(150))];
+        let events = dates.map(|deadline| dates.map(|held| Some(EventFacts { deadline, held })));
+        let events: Vec<_> = std::iter::once(None).chain(events.into_iter().flatten()).collect();
+        let states = DutyState::ALL.len() + 1;
+        let sets = states.pow(u32::try_from(DutyKind::ALL.len()).unwrap());
+        for set in 0..sets {
+            let mut rest = set;
+            let mut duties = Vec::new();
+            for kind in DutyKind::ALL {
+                // One number more than there are states: it is not owed at all.
+                if let Some(state) = DutyState::ALL.get(rest % states) {
+                    duties.push(duty(*kind, *state));
+                }
+                rest /= states;
+            }
+            let bound = duties.iter().any(|duty| {
+                !matches!(duty.kind, DutyKind::Journal | DutyKind::Notice)
+                    && !matches!(duty.state, DutyState::Done | DutyState::Cancelled)
+            });
+            if set % 2 == 1 {
+                duties.reverse();
+            }
+            for event in &events {
+                let passed = |date: Option<Timestamp>| date.is_some_and(|date| date <= at(100));
+                let event_is_over = event.is_some_and(|event| passed(event.deadline) || passed(event.held));
+                for (kind, in_time) in [(Kind::Message, true), (Kind::Registration, event_is_over)] {
+                    for holds in [&[][..], &[Hold]] {
+                        let verdict = disposal(kind, &duties, *event, holds, at(100));
+                        let goes = matches!(verdict, Disposal::Delete(_));
+                        assert_eq!(
+                            goes,
+                            !bound && in_time && holds.is_empty(),
+                            "{kind:?} {duties:?} {event:?}"
+                        );
+                    }
+                }
+            }
+        }
     }
 
     #[test]

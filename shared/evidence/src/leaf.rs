@@ -20,6 +20,8 @@ pub struct Leaf {
     pub actor: Option<String>,
     /// When.
     pub at: Timestamp,
+    /// Kvit's id of the duty, where it is about one: several mails of a submission are told apart by it.
+    pub duty: Option<String>,
     /// What happened: `accepted`, `department_mail_done`, `deleted`, …
     pub event: String,
     /// Kvit's id of the submission.
@@ -42,6 +44,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
     at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    duty: Option<String>,
     event: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
@@ -58,6 +62,7 @@ impl Leaf {
         let written = Written {
             actor: self.actor.clone(),
             at: format!("{:.3}", self.at),
+            duty: self.duty.clone(),
             event: self.event.clone(),
             id: self.id.clone(),
             mac: self.mac.as_ref().map(hex::encode),
@@ -76,6 +81,7 @@ impl Leaf {
         let leaf = Self {
             actor: written.actor,
             at: written.at.parse().map_err(|_| NotALeaf)?,
+            duty: written.duty,
             event: written.event,
             id: written.id,
             mac: written.mac.map(hex::decode).transpose().map_err(|_| NotALeaf)?,
@@ -98,6 +104,7 @@ mod tests {
         let leaf = Leaf {
             actor: None,
             at: "2026-11-22T10:00:00Z".parse().unwrap(),
+            duty: None,
             event: "accepted".to_owned(),
             id: Some("0199".to_owned()),
             mac: Some(vec![0xab, 1]),

@@ -91,7 +91,7 @@ pub(crate) fn begin(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, S
         "DELETE FROM payload WHERE owner = $1 AND purpose <> 'journal'",
         &[id.into()],
     )?;
-    leaf(tx, Some(id), "delivered", now, None, None)?;
+    leaf(tx, Some(id), "delivered", now, Some(rule.as_str()), None)?;
     if let Ok(id) = id.parse() {
         tell_of(tx, id, SiteEvent::Delivered, now)?;
     }
@@ -196,6 +196,46 @@ impl Ledger {
                 &[after.into(), now.as_millisecond().into(), limit.into()],
             )?;
             rows.iter().map(|row| row.parse(0)).collect()
+        })
+        .await
+    }
+
+    /// How many registrations are still there whose time came before this: of submissions, and of what is kept of them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn past_and_there(&self, before: Timestamp) -> Result<i64, StoreError> {
+        self.read(move |tx| {
+            let row = tx.one(
+                "SELECT (SELECT COUNT(*) FROM submission JOIN event ON event.id = submission.event
+                     WHERE submission.state = 'open' AND submission.late = 0 AND submission.hold IS NULL
+                     AND (event.held <= $1 OR (event.deadline <= $1 AND NOT EXISTS (SELECT 1 FROM duty
+                         WHERE duty.submission = submission.id
+                         AND duty.kind IN ('department_mail', 'receipt', 'files', 'extract')
+                         AND duty.state NOT IN ('done', 'cancelled')))))
+                 + (SELECT COUNT(*) FROM registration JOIN event ON event.id = registration.event
+                     WHERE event.held <= $1)",
+                &[before.as_millisecond().into()],
+            )?;
+            row.map_or(Ok(0), |row| row.int(0))
+        })
+        .await
+    }
+
+    /// How many submissions of a site were deleted before this time without a word from the site that its own copy is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn site_copies_kept(&self, site: String, before: Timestamp) -> Result<i64, StoreError> {
+        self.read(move |tx| {
+            let row = tx.one(
+                "SELECT COUNT(*) FROM submission WHERE site = $1 AND state = 'deleted' AND deleted_at < $2
+                 AND site_copy <> 'gone' AND test = 0",
+                &[site.into(), before.as_millisecond().into()],
+            )?;
+            row.map_or(Ok(0), |row| row.int(0))
         })
         .await
     }

@@ -43,6 +43,8 @@ pub struct EvidenceLeaf {
     pub actor: Option<String>,
     /// The content's digest under the submission's own key.
     pub mac: Option<Vec<u8>>,
+    /// Kvit's id of the duty, where it is about one.
+    pub duty: Option<String>,
 }
 
 /// What became of an attempt to sequence.
@@ -149,7 +151,7 @@ impl Ledger {
         let from = i64::try_from(from).unwrap_or(i64::MAX);
         self.read(move |tx| {
             let rows = tx.query(
-                "SELECT submission, event, at, rule, actor, mac FROM leaf
+                "SELECT submission, event, at, rule, actor, mac, duty FROM leaf
                  WHERE log_year = $1 AND log_index >= $2 AND log_index IS NOT NULL ORDER BY log_index LIMIT $3",
                 &[i64::from(year).into(), from.into(), limit.into()],
             )?;
@@ -163,6 +165,7 @@ impl Ledger {
                         rule: owned(3)?,
                         actor: owned(4)?,
                         mac: row.opt_blob(5)?.map(<[u8]>::to_vec),
+                        duty: owned(6)?,
                     })
                 })
                 .collect()

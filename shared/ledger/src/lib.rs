@@ -22,6 +22,7 @@ mod outbox;
 mod quarantine;
 mod read;
 mod registration;
+mod restore;
 mod schedule;
 mod schema;
 
@@ -41,6 +42,7 @@ pub use outbox::{EventData, Outgoing, SiteEvent};
 pub use quarantine::{NewQuarantined, QuarantineFilter, QuarantineRow, Sealed, Untold};
 pub use read::{DutyView, EvidenceView, SubmissionFilter, SubmissionView};
 pub use registration::{Address, RegistrationFacts};
+pub use restore::Replayed;
 pub use schedule::{Request, RunRow, WorkerRow};
 
 /// A handle on the ledger; clones share its threads.

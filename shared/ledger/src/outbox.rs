@@ -95,6 +95,27 @@ pub(crate) fn leaf(
     .map(drop)
 }
 
+/// Writes an evidence leaf about one duty.
+pub(crate) fn leaf_of_duty(
+    tx: &mut Tx<'_>,
+    (submission, duty): (Option<&str>, &str),
+    event: &str,
+    at: Timestamp,
+    rule: Option<&str>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO leaf (submission, duty, event, at, rule) VALUES ($1, $2, $3, $4, $5)",
+        &[
+            submission.into(),
+            duty.into(),
+            event.into(),
+            at.as_millisecond().into(),
+            rule.into(),
+        ],
+    )
+    .map(drop)
+}
+
 /// Puts an event on its way. It follows the last leaf about the same submission, written in this transaction or before.
 pub(crate) fn tell(
     tx: &mut Tx<'_>,

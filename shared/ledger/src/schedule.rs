@@ -35,6 +35,8 @@ pub struct WorkerRow {
     pub started_at: Timestamp,
     /// When it was last heard of.
     pub seen_at: Timestamp,
+    /// The ids of the keys that it wraps with, as `PURPOSE=ID` with blanks between them.
+    pub keys: Option<String>,
 }
 
 /// Something that a program without keys asks of the service that has them.
@@ -77,6 +79,22 @@ impl Ledger {
         .await
     }
 
+    /// Says which keys a worker wraps with.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn wraps_with(&self, worker: WorkerId, keys: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute(
+                "UPDATE worker SET keys = $2 WHERE id = $1",
+                &[worker.0.to_string().into(), keys.into()],
+            )
+            .map(drop)
+        })
+        .await
+    }
+
     /// Says that a worker has ended; forgets those not heard of for a day.
     ///
     /// # Errors
@@ -101,7 +119,7 @@ impl Ledger {
     pub async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, StoreError> {
         self.read(move |tx| {
             let rows = tx.query(
-                "SELECT id, service, started_at, seen_at FROM worker WHERE seen_at >= $1 ORDER BY service, id",
+                "SELECT id, service, started_at, seen_at, keys FROM worker WHERE seen_at >= $1 ORDER BY service, id",
                 &[since.as_millisecond().into()],
             )?;
             rows.iter()
@@ -111,6 +129,7 @@ impl Ledger {
                         service: row.text(1)?.to_owned(),
                         started_at: time(row.int(2)?),
                         seen_at: time(row.int(3)?),
+                        keys: row.opt_text(4)?.map(str::to_owned),
                     })
                 })
                 .collect()

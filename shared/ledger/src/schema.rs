@@ -11,6 +11,7 @@ pub(crate) const OPTIONS: Options = Options {
         Migration { sql: SWEEPS },
         Migration { sql: EXTRACTS },
         Migration { sql: FIGURES },
+        Migration { sql: RESTORE },
     ],
     writers: 4,
     readers: 2,
@@ -20,6 +21,12 @@ pub(crate) const OPTIONS: Options = Options {
 const FIGURES: &str = "
 ALTER TABLE duty ADD COLUMN test BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX duty_figures ON duty (test, kind, state)";
+
+/// A leaf names its duty, so that a restored ledger learns which of several mails had gone out.
+/// A worker says which keys it wraps with, so that an earlier key is not taken away from one that still uses it.
+const RESTORE: &str = "
+ALTER TABLE leaf ADD COLUMN duty TEXT;
+ALTER TABLE worker ADD COLUMN keys TEXT";
 
 const FIRST: &str = "
 CREATE TABLE submission (

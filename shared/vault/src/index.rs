@@ -14,8 +14,9 @@ use sha2::Sha256;
 use store::StoreError;
 use zeroize::Zeroizing;
 
+use crate::ring::Ring;
 use crate::seal::{DataKey, NONCE, nonce};
-use crate::{Vault, VaultError};
+use crate::{Reread, Vault, VaultError};
 
 /// How old a copy of the epochs' keys may be: bounds how long a destroyed epoch can still be used.
 const FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -33,12 +34,23 @@ pub struct Digest {
 pub struct Index {
     /// The newest last.
     epochs: Vec<(i64, DataKey)>,
-    root: Zeroizing<[u8; 32]>,
+    root: DataKey,
     read_at: Timestamp,
 }
 
 #[derive(Default)]
 pub(crate) struct Cache(RwLock<Option<Arc<Index>>>);
+
+impl Cache {
+    pub(crate) fn forget(&self) {
+        if let Ok(mut cached) = self.0.write() {
+            *cached = None;
+        }
+    }
+}
+
+/// The row of the secret that names are made with; it stays when the index key is changed. Epochs are positive.
+const ROOT: i64 = -2;
 
 impl Index {
     /// The digest under the current epoch.
@@ -64,7 +76,7 @@ impl Index {
     /// A name that stays the same for ever, such as a Message-ID: a digest under the index key itself.
     #[must_use]
     pub fn name(&self, label: &str, parts: &[&[u8]]) -> Vec<u8> {
-        hmac(self.root.as_slice(), label, parts)
+        hmac(self.root.bytes(), label, parts)
     }
 }
 
@@ -106,7 +118,12 @@ impl Vault {
         {
             return Ok(index);
         }
-        let index = Arc::new(self.read_index(now).await?);
+        let read = match self.read_index(now).await {
+            // Another process may have begun to use a new index key that this one has not read yet.
+            Err(VaultError::Damaged) if self.reread().await? == Reread::Changed => self.read_index(now).await,
+            read => read,
+        };
+        let index = Arc::new(read?);
         if let Ok(mut cached) = self.index.0.write() {
             *cached = Some(Arc::clone(&index));
         }
@@ -114,19 +131,29 @@ impl Vault {
     }
 
     async fn read_index(&self, now: Timestamp) -> Result<Index, VaultError> {
-        let given = self.wrapping.index.as_ref().ok_or(VaultError::NoIndexKey)?;
-        let root = derive(given, b"kvit index root");
-        let cipher = XChaCha20Poly1305::new((&*derive(given, b"kvit index epochs")).into());
+        let keys = self.keys();
+        let ring = keys.index.as_ref().ok_or(VaultError::NoIndexKey)?;
         let current = epoch_of(now);
-        let rows = match self.read_epochs().await? {
-            rows if rows.iter().any(|(id, _)| *id == current) => rows,
-            _ => {
-                self.add_epoch(current, wrap_epoch(&cipher, current)?).await?;
-                self.read_epochs().await?
+        let mut rows = self.read_epochs().await?;
+        for missing in [ROOT, current] {
+            if !rows.iter().any(|(id, _)| *id == missing) {
+                let key = match missing {
+                    ROOT => {
+                        DataKey::from_bytes(&*derive(ring.oldest(), b"kvit index root")).ok_or(VaultError::Damaged)?
+                    }
+                    _ => DataKey::random()?,
+                };
+                self.add_epoch(missing, wrap_epoch(ring, missing, &key)?).await?;
+                rows = self.read_epochs().await?;
             }
-        };
-        let open = |(id, wrapped): (i64, Vec<u8>)| Ok((id, unwrap_epoch(&cipher, id, &wrapped)?));
+        }
+        let open = |(id, wrapped): (i64, Vec<u8>)| Ok((id, unwrap_epoch(ring, id, &wrapped)?));
         let mut epochs: Vec<_> = rows.into_iter().map(open).collect::<Result<_, VaultError>>()?;
+        let root = epochs
+            .iter()
+            .position(|(id, _)| *id == ROOT)
+            .map(|place| epochs.remove(place));
+        let (_, root) = root.ok_or(VaultError::Damaged)?;
         // A clock that went back must not digest under an epoch of the future.
         epochs.sort_by_key(|(id, _)| (*id == current, *id));
         Ok(Index {
@@ -184,7 +211,9 @@ impl Vault {
         now: Timestamp,
     ) -> Result<Vec<i64>, VaultError> {
         let over = |id: &i64| {
-            end_of(*id).is_some_and(|end| now.duration_since(end) >= link) && needed.is_none_or(|needed| *id < needed)
+            *id >= 0
+                && end_of(*id).is_some_and(|end| now.duration_since(end) >= link)
+                && needed.is_none_or(|needed| *id < needed)
         };
         let ids: Vec<i64> = self
             .read_epochs()
@@ -203,10 +232,39 @@ impl Vault {
             })
             .await
             .map_err(|error: StoreError| VaultError::from(error))?;
-        if let Ok(mut cached) = self.index.0.write() {
-            *cached = None;
-        }
+        self.index.forget();
         Ok(ids)
+    }
+
+    /// Wraps the epochs' keys by the current index key; answers how many another one wrapped before.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`]; what was wrapped anew before it stays so.
+    pub async fn rewrap_epochs(&self) -> Result<u64, VaultError> {
+        let keys = self.keys();
+        let ring = keys.index.as_ref().ok_or(VaultError::NoIndexKey)?;
+        let mut anew = Vec::new();
+        for (id, old) in self.read_epochs().await? {
+            if open_epoch(&cipher_of(ring.current()), id, &old).is_none() {
+                let key = unwrap_epoch(ring, id, &old)?;
+                anew.push((id, old, wrap_epoch(ring, id, &key)?));
+            }
+        }
+        let replaced: Result<u64, StoreError> = self
+            .store
+            .write(move |tx| {
+                let mut changed = 0;
+                for (id, old, new) in anew {
+                    changed += tx.execute(
+                        "UPDATE epoch SET wrapped = $3 WHERE id = $1 AND wrapped = $2",
+                        &[id.into(), old.into(), new.into()],
+                    )?;
+                }
+                Ok(changed)
+            })
+            .await;
+        Ok(replaced?)
     }
 }
 
@@ -218,11 +276,14 @@ fn derive(key: &[u8; 32], info: &[u8]) -> Zeroizing<[u8; 32]> {
     derived
 }
 
-fn wrap_epoch(cipher: &XChaCha20Poly1305, id: i64) -> Result<Vec<u8>, VaultError> {
+fn cipher_of(key: &[u8; 32]) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new((&*derive(key, b"kvit index epochs")).into())
+}
+
+fn wrap_epoch(ring: &Ring, id: i64, key: &DataKey) -> Result<Vec<u8>, VaultError> {
     let nonce = nonce()?;
-    let key = DataKey::random()?;
     let aad = id.to_be_bytes();
-    let wrapped = cipher
+    let wrapped = cipher_of(ring.current())
         .encrypt(
             &nonce,
             Payload {
@@ -234,12 +295,16 @@ fn wrap_epoch(cipher: &XChaCha20Poly1305, id: i64) -> Result<Vec<u8>, VaultError
     Ok([nonce.as_slice(), &wrapped].concat())
 }
 
-fn unwrap_epoch(cipher: &XChaCha20Poly1305, id: i64, wrapped: &[u8]) -> Result<DataKey, VaultError> {
-    let (nonce, sealed) = wrapped.split_at_checked(NONCE).ok_or(VaultError::Damaged)?;
-    let nonce = XNonce::try_from(nonce).map_err(|_| VaultError::Damaged)?;
+fn unwrap_epoch(ring: &Ring, id: i64, wrapped: &[u8]) -> Result<DataKey, VaultError> {
+    ring.all()
+        .find_map(|key| open_epoch(&cipher_of(key), id, wrapped))
+        .ok_or(VaultError::Damaged)
+}
+
+fn open_epoch(cipher: &XChaCha20Poly1305, id: i64, wrapped: &[u8]) -> Option<DataKey> {
+    let (nonce, sealed) = wrapped.split_at_checked(NONCE)?;
+    let nonce = XNonce::try_from(nonce).ok()?;
     let aad = id.to_be_bytes();
-    let key = cipher
-        .decrypt(&nonce, Payload { msg: sealed, aad: &aad })
-        .map_err(|_| VaultError::Damaged)?;
-    DataKey::from_bytes(&Zeroizing::new(key)).ok_or(VaultError::Damaged)
+    let key = cipher.decrypt(&nonce, Payload { msg: sealed, aad: &aad }).ok()?;
+    DataKey::from_bytes(&Zeroizing::new(key))
 }

@@ -1,13 +1,14 @@
-//! The wrapping keys: one a purpose.
+//! The wrapping keys: a ring a purpose.
 
 use std::fmt;
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use chacha20poly1305::XNonce;
+use chacha20poly1305::aead::{Aead, Payload};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::VaultError;
+use crate::ring::Ring;
 use crate::seal::{DataKey, NONCE, nonce};
 
 /// What a data key's payloads are for, and so which service may open them.
@@ -24,6 +25,9 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Intake, Self::Mail, Self::Journal, Self::Registration];
+
     /// The word for it in the key store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -43,38 +47,37 @@ impl fmt::Display for Purpose {
 }
 
 /// The wrapping keys that a program was given; a purpose without one cannot be opened by it.
-#[derive(Default, Clone)]
+#[derive(Default, Clone, PartialEq, Eq)]
 pub struct WrappingKeys {
     /// For [`Purpose::Intake`].
-    pub intake: Option<Zeroizing<[u8; 32]>>,
+    pub intake: Option<Ring>,
     /// For [`Purpose::Mail`].
-    pub mail: Option<Zeroizing<[u8; 32]>>,
+    pub mail: Option<Ring>,
     /// For [`Purpose::Journal`].
-    pub journal: Option<Zeroizing<[u8; 32]>>,
+    pub journal: Option<Ring>,
     /// For [`Purpose::Registration`].
-    pub registration: Option<Zeroizing<[u8; 32]>>,
+    pub registration: Option<Ring>,
     /// For keyed digests and the epochs' keys.
-    pub index: Option<Zeroizing<[u8; 32]>>,
+    pub index: Option<Ring>,
 }
 
 impl WrappingKeys {
-    fn of(&self, purpose: Purpose) -> Result<XChaCha20Poly1305, VaultError> {
-        let key = match purpose {
-            Purpose::Intake => &self.intake,
-            Purpose::Mail => &self.mail,
-            Purpose::Journal => &self.journal,
-            Purpose::Registration => &self.registration,
-        };
-        let key = key.as_ref().ok_or(VaultError::NoWrappingKey(purpose))?;
-        Ok(XChaCha20Poly1305::new((&**key).into()))
+    pub(crate) fn ring(&self, purpose: Purpose) -> Option<&Ring> {
+        match purpose {
+            Purpose::Intake => self.intake.as_ref(),
+            Purpose::Mail => self.mail.as_ref(),
+            Purpose::Journal => self.journal.as_ref(),
+            Purpose::Registration => self.registration.as_ref(),
+        }
     }
 
     /// Wraps a data key; owner and purpose are authenticated with it, so that a row cannot be moved.
     pub(crate) fn wrap(&self, owner: Uuid, purpose: Purpose, key: &DataKey) -> Result<Vec<u8>, VaultError> {
         let nonce = nonce()?;
         let aad = aad(owner, purpose);
-        let wrapped = self
-            .of(purpose)?
+        let ring = self.ring(purpose).ok_or(VaultError::NoWrappingKey(purpose))?;
+        let wrapped = ring
+            .cipher()
             .encrypt(
                 &nonce,
                 Payload {
@@ -87,16 +90,15 @@ impl WrappingKeys {
     }
 
     pub(crate) fn unwrap(&self, owner: Uuid, purpose: Purpose, wrapped: &[u8]) -> Result<DataKey, VaultError> {
-        let cipher = self.of(purpose)?;
+        let ring = self.ring(purpose).ok_or(VaultError::NoWrappingKey(purpose))?;
         let wrong = VaultError::WrongWrappingKey(purpose);
         let (nonce, sealed) = wrapped.split_at_checked(NONCE).ok_or_else(|| wrong.clone())?;
         let nonce = XNonce::try_from(nonce).map_err(|_| wrong.clone())?;
         let aad = aad(owner, purpose);
-        let key = Zeroizing::new(
-            cipher
-                .decrypt(&nonce, Payload { msg: sealed, aad: &aad })
-                .map_err(|_| wrong.clone())?,
-        );
+        let opened = ring
+            .ciphers()
+            .find_map(|cipher| cipher.decrypt(&nonce, Payload { msg: sealed, aad: &aad }).ok());
+        let key = Zeroizing::new(opened.ok_or_else(|| wrong.clone())?);
         DataKey::from_bytes(&key).ok_or(wrong)
     }
 }

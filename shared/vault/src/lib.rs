@@ -12,9 +12,12 @@
 mod code;
 mod index;
 mod keys;
+mod mark;
+mod ring;
+mod rotate;
 mod seal;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use store::{Journal, Migration, Options, Store, StoreError, Url};
@@ -23,6 +26,8 @@ use uuid::Uuid;
 pub use code::{Code, NotACode};
 pub use index::{Digest, Index, epoch_of};
 pub use keys::{Purpose, WrappingKeys};
+pub use ring::{KeyId, Ring};
+pub use rotate::{Reread, Rewrapped};
 pub use seal::DataKey;
 
 /// Why a key could not be made, found or used. Holds no value.
@@ -59,13 +64,21 @@ impl VaultError {
 const OPTIONS: Options = Options {
     schema: "kvit_keys",
     journal: Journal::Truncate,
-    migrations: &[Migration {
-        sql: "CREATE TABLE data_key (
-                  owner TEXT NOT NULL, purpose TEXT NOT NULL, wrapped {bytes} NOT NULL, created_at BIGINT NOT NULL,
-                  PRIMARY KEY (owner, purpose));
-              CREATE INDEX data_key_created ON data_key (created_at);
-              CREATE TABLE epoch (id BIGINT PRIMARY KEY, wrapped {bytes} NOT NULL)",
-    }],
+    migrations: &[
+        Migration {
+            sql: "CREATE TABLE data_key (
+                      owner TEXT NOT NULL, purpose TEXT NOT NULL, wrapped {bytes} NOT NULL, created_at BIGINT NOT NULL,
+                      PRIMARY KEY (owner, purpose));
+                  CREATE INDEX data_key_created ON data_key (created_at);
+                  CREATE TABLE epoch (id BIGINT PRIMARY KEY, wrapped {bytes} NOT NULL)",
+        },
+        // Which wrapping key wraps it, by its id; null where a version before this one did.
+        Migration {
+            sql: "ALTER TABLE data_key ADD COLUMN wrapped_by {bytes};
+                  CREATE INDEX data_key_wrapped ON data_key (purpose, wrapped_by);
+                  CREATE TABLE evidence (origin TEXT PRIMARY KEY, size BIGINT NOT NULL)",
+        },
+    ],
     writers: 4,
     readers: 2,
 };
@@ -74,7 +87,8 @@ const OPTIONS: Options = Options {
 #[derive(Clone)]
 pub struct Vault {
     store: Store,
-    wrapping: Arc<WrappingKeys>,
+    wrapping: Arc<RwLock<Arc<WrappingKeys>>>,
+    source: Option<rotate::Source>,
     index: Arc<index::Cache>,
 }
 
@@ -84,9 +98,16 @@ impl Vault {
     pub fn new(url: &Url, wrapping: WrappingKeys) -> Self {
         Self {
             store: Store::new(url, OPTIONS),
-            wrapping: Arc::new(wrapping),
+            wrapping: Arc::new(RwLock::new(Arc::new(wrapping))),
+            source: None,
             index: Arc::default(),
         }
+    }
+
+    /// The wrapping keys as they are now.
+    pub(crate) fn keys(&self) -> Arc<WrappingKeys> {
+        let keys = self.wrapping.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&keys)
     }
 
     /// Makes a data key for each purpose and answers them once they are committed.
@@ -97,22 +118,26 @@ impl Vault {
     pub async fn create(&self, owner: Uuid, purposes: &[Purpose], now: Timestamp) -> Result<Vec<DataKey>, VaultError> {
         let mut keys = Vec::with_capacity(purposes.len());
         let mut rows = Vec::with_capacity(purposes.len());
+        let wrapping = self.keys();
         for purpose in purposes {
             let key = DataKey::random()?;
-            rows.push((*purpose, self.wrapping.wrap(owner, *purpose, &key)?));
+            let by = wrapping.ring(*purpose).ok_or(VaultError::NoWrappingKey(*purpose))?.id();
+            rows.push((*purpose, wrapping.wrap(owner, *purpose, &key)?, by));
             keys.push(key);
         }
         let made: Result<(), StoreError> = self
             .store
             .write(move |tx| {
-                for (purpose, wrapped) in rows {
+                for (purpose, wrapped, by) in rows {
                     tx.execute(
-                        "INSERT INTO data_key (owner, purpose, wrapped, created_at) VALUES ($1, $2, $3, $4)",
+                        "INSERT INTO data_key (owner, purpose, wrapped, created_at, wrapped_by)
+                         VALUES ($1, $2, $3, $4, $5)",
                         &[
                             owner.to_string().into(),
                             purpose.as_str().into(),
                             wrapped.into(),
                             now.as_millisecond().into(),
+                            by.bytes().into(),
                         ],
                     )?;
                 }
@@ -158,9 +183,14 @@ impl Vault {
             })
             .await
             .map_err(|error: StoreError| VaultError::from(error))?;
-        found
-            .map(|wrapped| self.wrapping.unwrap(owner, purpose, &wrapped))
-            .transpose()
+        let Some(wrapped) = found else { return Ok(None) };
+        match self.keys().unwrap(owner, purpose, &wrapped) {
+            // Another process may have begun to use a new wrapping key that this one has not read yet.
+            Err(VaultError::WrongWrappingKey(_)) if self.reread().await? == Reread::Changed => {
+                self.keys().unwrap(owner, purpose, &wrapped).map(Some)
+            }
+            unwrapped => unwrapped.map(Some),
+        }
     }
 
     /// Destroys every key of these owners but the journal's, whose copy lives on its own.

@@ -5,10 +5,9 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 use vault::{Purpose, Vault, VaultError, WrappingKeys, epoch_of};
-use zeroize::Zeroizing;
 
 fn keys(fill: u8) -> WrappingKeys {
-    let key = |n: u8| Some(Zeroizing::new([fill.wrapping_add(n); 32]));
+    let key = |n: u8| Some([fill.wrapping_add(n); 32].into());
     WrappingKeys {
         intake: key(1),
         mail: key(2),

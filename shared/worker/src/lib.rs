@@ -8,11 +8,14 @@ mod certificates;
 mod leases;
 mod notices;
 mod open;
+mod past;
 mod presence;
+pub mod rotate;
 
 pub use background::forever;
 pub use certificates::{Certificates, DepartmentState, Listed};
 pub use leases::{Held, Leases};
 pub use notices::Notices;
 pub use open::{Keys, ledger, letters, link, signer, vault};
+pub use past::{behind, refuse_another_past};
 pub use presence::Presence;

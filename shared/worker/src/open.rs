@@ -7,9 +7,8 @@ use broker::{Link, Options, State};
 use ledger::Ledger;
 use letter::{Facts, Letters};
 use openpgp::{Mailbox, SigningKey};
-use runtime::{Check, Config, Exit};
-use vault::{Vault, WrappingKeys};
-use zeroize::Zeroizing;
+use runtime::{Check, Config, ConfigError, Exit};
+use vault::{Ring, Vault, WrappingKeys};
 
 /// Which wrapping keys a service reads.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,28 +35,33 @@ pub fn ledger(config: &Config) -> anyhow::Result<Ledger> {
     Ok(Ledger::new(&url.parse().map_err(Exit::config)?))
 }
 
-/// The vault, with these wrapping keys.
+/// The vault, with these wrapping keys, which it reads again where their files change.
 ///
 /// # Errors
 ///
 /// Where `[vault]` or a key of it cannot be read (78).
 pub fn vault(config: &Config, keys: Keys) -> anyhow::Result<Vault> {
     let url = config.vault.url().map_err(Exit::config)?;
-    let section = &config.vault;
-    let given = |wanted: bool, key: fn(&runtime::config::Vault) -> Result<[u8; 32], runtime::ConfigError>| {
-        wanted
-            .then(|| key(section).map(Zeroizing::new))
-            .transpose()
-            .map_err(Exit::config)
+    let wrapping = wrapping(&config.vault, keys).map_err(Exit::config)?;
+    let section = config.vault.clone();
+    let vault = Vault::new(&url.parse().map_err(Exit::config)?, wrapping);
+    // A file that is being replaced, or that this user may not read any more, changes nothing.
+    Ok(vault.reading(move || self::wrapping(&section, keys).ok()))
+}
+
+type Read = fn(&runtime::config::Vault) -> Result<Vec<[u8; 32]>, ConfigError>;
+
+fn wrapping(section: &runtime::config::Vault, keys: Keys) -> Result<WrappingKeys, ConfigError> {
+    let given = |wanted: bool, read: Read| -> Result<Option<Ring>, ConfigError> {
+        Ok(if wanted { Ring::new(read(section)?) } else { None })
     };
-    let wrapping = WrappingKeys {
+    Ok(WrappingKeys {
         intake: given(keys.intake, runtime::config::Vault::intake_key)?,
         mail: given(keys.mail, runtime::config::Vault::mail_key)?,
         journal: given(keys.journal, runtime::config::Vault::journal_key)?,
         registration: given(keys.registration, runtime::config::Vault::registration_key)?,
         index: given(keys.index, runtime::config::Vault::index_key)?,
-    };
-    Ok(Vault::new(&url.parse().map_err(Exit::config)?, wrapping))
+    })
 }
 
 /// The letters, with the operator's own templates where there are some.

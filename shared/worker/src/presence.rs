@@ -8,7 +8,7 @@ use runtime::{Check, Clock};
 use store::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use vault::Vault;
+use vault::{Purpose, Reread, Vault};
 
 use crate::Leases;
 
@@ -36,15 +36,26 @@ pub struct Presence {
     pub clock: Clock,
 }
 
+/// What was said of the wrapping keys, so that it is said once.
+#[derive(Default)]
+struct Said {
+    keys: Option<String>,
+    needed: Option<Purpose>,
+}
+
 impl Presence {
     /// Beats until `ended`, which comes when the last work in hand is done, so that leases live as long as the work.
     pub async fn keep(self, ended: CancellationToken) {
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = Said::default();
         loop {
             tokio::select! {
                 () = ended.cancelled() => break,
-                _ = ticks.tick() => self.beat().await,
+                _ = ticks.tick() => {
+                    self.beat().await;
+                    self.look_at_keys(&mut said).await;
+                }
             }
         }
         let stale = self.clock.now() - REMEMBERED;
@@ -63,6 +74,45 @@ impl Presence {
         let [store, vault] = &self.checks;
         self.say(store, "store", &beaten);
         self.say(vault, "key store", &self.vault.ping().await);
+    }
+
+    /// Takes new wrapping keys into use, and says which they are: `kvit key rotate` waits for that.
+    async fn look_at_keys(&self, said: &mut Said) {
+        let needed = match self.vault.reread().await {
+            Ok(Reread::Needed(purpose)) => Some(purpose),
+            Ok(Reread::Changed) => {
+                tracing::info!(service = self.service, "the wrapping keys have changed and are in use");
+                None
+            }
+            Ok(Reread::Same) => None,
+            Err(_) => return, // the check says so
+        };
+        if let Some(purpose) = needed.filter(|purpose| said.needed != Some(*purpose)) {
+            tracing::error!(
+                service = self.service,
+                %purpose,
+                "the new wrapping keys are not used: data keys are still wrapped by one that is not among them; put it back, then kvit key rotate"
+            );
+        }
+        said.needed = needed;
+        let keys: Vec<_> = self
+            .vault
+            .key_ids()
+            .iter()
+            .map(|(purpose, id)| format!("{purpose}={id}"))
+            .collect();
+        let keys = keys.join(" ");
+        if said.keys.as_ref() == Some(&keys) {
+            return;
+        }
+        for (purpose, _) in self.vault.key_ids() {
+            if let Ok(lost @ 1..) = self.vault.unreachable(purpose).await {
+                tracing::error!(service = self.service, %purpose, data_keys = lost, "data keys are wrapped by a key that this service was not given: what they seal cannot be opened until it is put back");
+            }
+        }
+        if self.ledger.wraps_with(self.worker, keys.clone()).await.is_ok() {
+            said.keys = Some(keys);
+        }
     }
 
     fn say(&self, check: &Check, what: &str, beaten: &Result<(), StoreError>) {

@@ -10,7 +10,7 @@ use lapin::types::FieldTable;
 use serde_json::{Value, json};
 
 /// Everything that is sent to an exchange from now on, as `exchange: body`.
-async fn listen(bed: &TestBed, exchange: &str, key: &str) -> anyhow::Result<Arc<Mutex<Vec<Vec<u8>>>>> {
+pub(crate) async fn listen(bed: &TestBed, exchange: &str, key: &str) -> anyhow::Result<Arc<Mutex<Vec<Vec<u8>>>>> {
     let url = bed.host.url(bed.host.node.rabbit.port());
     let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await?;
     // The exchange is there soon after its service says that it is ready.

@@ -3,8 +3,12 @@
 //! One binary, so that it is linked once. Every test has a [`kvit_tests::TestBed`] of its own and runs beside the others.
 
 mod canary;
+mod events;
 mod faults;
 mod held;
 mod mails;
 mod payloads;
+mod restore;
+mod rotation;
+mod spreadsheet;
 mod versions;

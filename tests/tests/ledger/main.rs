@@ -4,6 +4,7 @@ mod arrivals;
 mod bed;
 mod deletions;
 mod duties;
+mod evidence;
 mod housekeeping;
 mod outages;
 mod quarantines;

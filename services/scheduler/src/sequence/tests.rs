@@ -31,10 +31,17 @@ impl Bed {
         Ledger::new(&format!("sqlite:{}", path.display()).parse().unwrap())
     }
 
+    fn vault(&self) -> Vault {
+        let path = self.dir.path().join("keys.db");
+        let url = format!("sqlite:{}", path.display()).parse().unwrap();
+        Vault::new(&url, vault::WrappingKeys::default())
+    }
+
     /// A replica's sequencer on this ledger.
     fn sequencer(&self, ledger: &Ledger) -> Sequencer {
         Sequencer {
             ledger: ledger.clone(),
+            vault: self.vault(),
             worker: WorkerId::new(),
             clock: self.clock.clone(),
             dir: self.dir.path().join("evidence"),

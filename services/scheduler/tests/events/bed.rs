@@ -30,7 +30,8 @@ pub(crate) const EVENT: &str = "eksempel/fest";
 pub(crate) struct Bed {
     pub(crate) ledger: Ledger,
     pub(crate) vault: Vault,
-    pub(crate) scheduler: Scheduler,
+    pub(crate) scheduler: Arc<Scheduler>,
+    pub(crate) loaded: Arc<Loaded>,
     clock: Clock,
     key: UnsealKey,
     _dir: TempDir,
@@ -101,7 +102,8 @@ impl Bed {
         Ok(Self {
             ledger: worker::ledger(&loaded.config)?,
             vault: worker::vault(&loaded.config, keys)?,
-            scheduler: Scheduler::open(&loaded, &context)?,
+            scheduler: Arc::new(Scheduler::open(&loaded, &context)?),
+            loaded,
             clock,
             key,
             _dir: dir,

@@ -370,3 +370,52 @@ async fn the_dry_run_foretells_the_purge() -> anyhow::Result<()> {
     assert_eq!(bed.state(id).await?, State::Deleted);
     Ok(())
 }
+
+/// A schedule that nothing ran for days is made good once when its service is back, and no more; two replicas that find
+/// it so share that one run.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_missed_while_down_is_run_once_on_return() -> anyhow::Result<()> {
+    let bed = Bed::start(BEFORE, "code")?;
+    let schedules = kvit_scheduler::cron::schedules(&bed.loaded.config)?;
+    let schedule = schedules
+        .into_iter()
+        .find(|one| one.name == "purge")
+        .expect("a schedule");
+    // A replica that is told to stop looks once, and does what is due.
+    let stopping = tokio_util::sync::CancellationToken::new();
+    stopping.cancel();
+    let look = || {
+        let (scheduler, schedule) = (std::sync::Arc::clone(&bed.scheduler), schedule.clone());
+        kvit_scheduler::engine::run(scheduler, schedule, stopping.clone())
+    };
+    let planned = async || -> anyhow::Result<Vec<String>> {
+        let runs = bed.ledger.runs("purge".to_owned(), 10_000).await?;
+        anyhow::ensure!(runs.iter().all(|run| run.ended_at.is_some()), "one did not end");
+        Ok(runs.iter().rev().map(|run| run.planned_at.to_string()).collect())
+    };
+    look().await;
+    assert!(planned().await?.is_empty(), "nothing was planned before it began");
+    let first = BEFORE.parse()?;
+    assert!(
+        bed.ledger
+            .begin_run("purge", first, ledger::WorkerId::new(), first)
+            .await?
+    );
+    bed.ledger.end_run("purge", first, "done".to_owned(), first).await?;
+    bed.until("2026-11-22T12:05:00Z")?;
+    look().await;
+    assert_eq!(planned().await?, [BEFORE, "2026-11-22T12:05:00Z"]);
+
+    bed.until("2026-11-25T03:02:00Z")?;
+    tokio::join!(tokio::spawn(look()), tokio::spawn(look()), tokio::spawn(look())).0?;
+    look().await;
+    let missed = "2026-11-25T03:00:00Z";
+    assert_eq!(planned().await?, [BEFORE, "2026-11-22T12:05:00Z", missed]);
+    bed.until("2026-11-25T03:05:00Z")?;
+    look().await;
+    assert_eq!(
+        planned().await?.last().map(String::as_str),
+        Some("2026-11-25T03:05:00Z")
+    );
+    Ok(())
+}

@@ -20,6 +20,7 @@ pub(crate) fn leaf(index: u64) -> Leaf {
     Leaf {
         actor: None,
         at: jiff::Timestamp::from_millisecond(1_790_000_000_000 + i64::try_from(index).unwrap()).unwrap(),
+        duty: None,
         event: ["accepted", "delivered", "deleted"][usize::try_from(step).unwrap()].to_owned(),
         id: Some(format!("submission-{submission}")),
         mac: (step == 0).then(|| vec![u8::try_from(index % 251).unwrap(); 32]),

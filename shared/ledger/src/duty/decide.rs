@@ -7,7 +7,7 @@ use store::{Row, StoreError, Tx, Value};
 
 use super::settle::{Outcome, settle};
 use crate::Ledger;
-use crate::outbox::leaf;
+use crate::outbox::leaf_of_duty;
 use crate::read::time;
 
 /// Which duties a command is about.
@@ -257,7 +257,7 @@ fn decide(
     };
     if changed > 0 && decision != Decision::Discard {
         let event = format!("{}_{}", row.text(1)?, decision.as_str());
-        leaf(tx, row.opt_text(0)?, &event, now, None, None)?;
+        leaf_of_duty(tx, (row.opt_text(0)?, &text), &event, now, None)?;
     }
     Ok(changed > 0)
 }

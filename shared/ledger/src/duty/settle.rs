@@ -7,7 +7,7 @@ use store::{StoreError, Tx, Value};
 use super::claim::{count_possible, read_claim};
 use crate::deletion::reserve;
 use crate::intake::add_duty;
-use crate::outbox::{SiteEvent, leaf, tell_of};
+use crate::outbox::{SiteEvent, leaf_of_duty, tell_of};
 use crate::{Ledger, NewDuty, WorkerId};
 
 /// How a worker's attempt ended.
@@ -156,7 +156,7 @@ fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -
         Outcome::Hold(reason) | Outcome::Cancel(reason) => Some(reason.to_string()),
         _ => None,
     };
-    leaf(tx, submission, &format!("{kind}_{event}"), now, rule.as_deref(), None)?;
+    leaf_of_duty(tx, (submission, id), &format!("{kind}_{event}"), now, rule.as_deref())?;
     if matches!(outcome, Outcome::Done | Outcome::Cancel(_)) {
         tx.execute("DELETE FROM payload WHERE duty = $1", &[id.into()])?;
     }

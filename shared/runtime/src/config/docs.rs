@@ -163,6 +163,7 @@ fn holds(part: Schema<'_>) -> String {
             "mailbox" => "sender".to_owned(),
             "listen" => "address:port".to_owned(),
             "key" => "32 bytes, base64".to_owned(),
+            "keys" => "32 bytes, base64; several, a line each: the first wraps, all open".to_owned(),
             "cron" => "cron".to_owned(),
             "time-zone" => "time zone".to_owned(),
             "amqp-url" | "smtp-url" | "store-url" => "URL".to_owned(),

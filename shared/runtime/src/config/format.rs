@@ -31,6 +31,10 @@ pub(super) fn fault(format: &str, text: &str) -> Option<String> {
     let (fits, words) = match format {
         "path" => (!text.is_empty(), "it is empty"),
         "key" => (secret::key_of(text).is_some(), "it is not 32 bytes in base64"),
+        "keys" => (
+            secret::keys_of(text).is_some(),
+            "it is not 32 bytes in base64, or several such, a line each",
+        ),
         "duration" => (
             parse::iso_duration(text).is_some(),
             "it is not an ISO 8601 duration such as PT30S or P5D",

@@ -148,6 +148,15 @@ impl<'a> Source<'a> {
             .ok_or(ConfigError::NoKey { key: self.key })
     }
 
+    /// Keys, one a line: the current one first, then those before it.
+    fn keys(&self) -> Result<Vec<[u8; 32]>, ConfigError> {
+        let bytes = self.bytes()?;
+        std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(keys_of)
+            .ok_or(ConfigError::NoKey { key: self.key })
+    }
+
     fn refused(&self, cause: Refusal) -> ConfigError {
         ConfigError::Refused { key: self.key, cause }
     }
@@ -156,6 +165,12 @@ impl<'a> Source<'a> {
 /// The 32 bytes that a text spells in base64.
 pub(super) fn key_of(text: &str) -> Option<[u8; 32]> {
     STANDARD.decode(text.trim()).ok()?.try_into().ok()
+}
+
+/// The keys that a text spells in base64, one a line; at least one.
+pub(super) fn keys_of(text: &str) -> Option<Vec<[u8; 32]>> {
+    let keys: Option<Vec<_>> = text.split_whitespace().map(key_of).collect();
+    keys.filter(|keys| !keys.is_empty())
 }
 
 impl Broker {
@@ -219,60 +234,60 @@ impl Vault {
         }
     }
 
-    /// Wraps what waits for intake.
+    /// Wraps what waits for intake; the current key first, then those before it that may still be needed.
     ///
     /// # Errors
     ///
-    /// Where it is missing, unreadable, or not 32 bytes.
-    pub fn intake_key(&self) -> Result<[u8; 32], ConfigError> {
+    /// Where it is missing, unreadable, or not 32 bytes a line.
+    pub fn intake_key(&self) -> Result<Vec<[u8; 32]>, ConfigError> {
         Source::new(
             "vault.intake_key",
             self.intake_key.as_ref(),
             self.intake_key_file.as_ref(),
         )
-        .key()
+        .keys()
     }
 
     /// Wraps what the mailer sends.
     ///
     /// # Errors
     ///
-    /// Where it is missing, unreadable, or not 32 bytes.
-    pub fn mail_key(&self) -> Result<[u8; 32], ConfigError> {
-        Source::new("vault.mail_key", self.mail_key.as_ref(), self.mail_key_file.as_ref()).key()
+    /// Where it is missing, unreadable, or not 32 bytes a line.
+    pub fn mail_key(&self) -> Result<Vec<[u8; 32]>, ConfigError> {
+        Source::new("vault.mail_key", self.mail_key.as_ref(), self.mail_key_file.as_ref()).keys()
     }
 
     /// Wraps the journal's copies.
     ///
     /// # Errors
     ///
-    /// Where it is missing, unreadable, or not 32 bytes.
-    pub fn journal_key(&self) -> Result<[u8; 32], ConfigError> {
+    /// Where it is missing, unreadable, or not 32 bytes a line.
+    pub fn journal_key(&self) -> Result<Vec<[u8; 32]>, ConfigError> {
         Source::new(
             "vault.journal_key",
             self.journal_key.as_ref(),
             self.journal_key_file.as_ref(),
         )
-        .key()
+        .keys()
     }
 
     /// Wraps the registrations.
     ///
     /// # Errors
     ///
-    /// Where it is missing, unreadable, or not 32 bytes.
-    pub fn registration_key(&self) -> Result<[u8; 32], ConfigError> {
+    /// Where it is missing, unreadable, or not 32 bytes a line.
+    pub fn registration_key(&self) -> Result<Vec<[u8; 32]>, ConfigError> {
         let (inline, file) = (self.registration_key.as_ref(), self.registration_key_file.as_ref());
-        Source::new("vault.registration_key", inline, file).key()
+        Source::new("vault.registration_key", inline, file).keys()
     }
 
     /// Keys the digests that recognise a repeat.
     ///
     /// # Errors
     ///
-    /// Where it is missing, unreadable, or not 32 bytes.
-    pub fn index_key(&self) -> Result<[u8; 32], ConfigError> {
-        Source::new("vault.index_key", self.index_key.as_ref(), self.index_key_file.as_ref()).key()
+    /// Where it is missing, unreadable, or not 32 bytes a line.
+    pub fn index_key(&self) -> Result<Vec<[u8; 32]>, ConfigError> {
+        Source::new("vault.index_key", self.index_key.as_ref(), self.index_key_file.as_ref()).keys()
     }
 }
 

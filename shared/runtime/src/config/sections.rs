@@ -156,31 +156,31 @@ pub struct Vault {
     #[schemars(extend("format" = "path"))]
     pub url_file: Option<PathBuf>,
     /// Wraps what waits for intake, quarantined messages among it.
-    #[schemars(extend("format" = "key", "writeOnly" = true))]
+    #[schemars(extend("format" = "keys", "writeOnly" = true))]
     pub intake_key: Option<Secret>,
     /// File that holds `intake_key`.
     #[schemars(extend("format" = "path", "default" = "secrets/intake.key"))]
     pub intake_key_file: Option<PathBuf>,
     /// Wraps what the mailer sends.
-    #[schemars(extend("format" = "key", "writeOnly" = true))]
+    #[schemars(extend("format" = "keys", "writeOnly" = true))]
     pub mail_key: Option<Secret>,
     /// File that holds `mail_key`.
     #[schemars(extend("format" = "path", "default" = "secrets/mail.key"))]
     pub mail_key_file: Option<PathBuf>,
     /// Wraps the journal's copies.
-    #[schemars(extend("format" = "key", "writeOnly" = true))]
+    #[schemars(extend("format" = "keys", "writeOnly" = true))]
     pub journal_key: Option<Secret>,
     /// File that holds `journal_key`.
     #[schemars(extend("format" = "path", "default" = "secrets/journal.key"))]
     pub journal_key_file: Option<PathBuf>,
     /// Wraps the registrations.
-    #[schemars(extend("format" = "key", "writeOnly" = true))]
+    #[schemars(extend("format" = "keys", "writeOnly" = true))]
     pub registration_key: Option<Secret>,
     /// File that holds `registration_key`.
     #[schemars(extend("format" = "path", "default" = "secrets/registration.key"))]
     pub registration_key_file: Option<PathBuf>,
     /// Keys the digests that recognise a repeat.
-    #[schemars(extend("format" = "key", "writeOnly" = true))]
+    #[schemars(extend("format" = "keys", "writeOnly" = true))]
     pub index_key: Option<Secret>,
     /// File that holds `index_key`.
     #[schemars(extend("format" = "path", "default" = "secrets/index.key"))]

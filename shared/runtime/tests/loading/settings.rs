@@ -257,7 +257,7 @@ fn a_secret_is_given_once_and_never_shown() {
 
     let folder = Folder::new().with("[smtp]", &format!("[vault]\nmail_key = \"{key}\"\n[smtp]"));
     let config = folder.loaded().config;
-    assert_eq!(&config.vault.mail_key().unwrap(), b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef");
+    assert_eq!(config.vault.mail_key().unwrap(), [*b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef"]);
     assert!(!format!("{config:?}").contains("QUJD"));
 
     let told = only(&Folder::new().with("[smtp]", "[vault]\nmail_key = \"aHVudGVyMg==\"\n[smtp]"));
