@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use domain::{DepartmentId, FormId, SiteId};
+use domain::{DepartmentId, FormId, Pausable, SiteId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -63,6 +64,10 @@ pub(crate) enum Command {
     /// Extracts of registrations, always encrypted
     #[command(subcommand)]
     Registration(RegistrationCommand),
+    /// Lets a queue, a department or a form rest: what is owed waits, and nothing is given up
+    Pause(PauseArgs),
+    /// Lets it go on
+    Resume(ResumeArgs),
     /// The signed log of what happened, and its proofs
     #[command(subcommand)]
     Evidence(EvidenceCommand),
@@ -414,6 +419,37 @@ pub(crate) enum DutyCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PauseArgs {
+    /// What kind of thing
+    #[arg(value_parser = pausable())]
+    pub(crate) what: Pausable,
+    /// Its name, as in the configuration; of a queue, as the broker has it
+    pub(crate) name: String,
+    /// The reason, for whoever wonders
+    #[arg(long)]
+    pub(crate) why: String,
+    /// Goes on by itself then: local time as 2026-12-01T07:00, or with an offset
+    #[arg(long)]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// What kind of thing
+    #[arg(value_parser = pausable())]
+    pub(crate) what: Pausable,
+    /// Its name
+    pub(crate) name: String,
+    /// The reason, for the record
+    #[arg(long)]
+    pub(crate) why: Option<String>,
+}
+
+fn pausable() -> impl TypedValueParser<Value = Pausable> {
+    PossibleValuesParser::new(Pausable::ALL.iter().map(|what| what.as_str())).try_map(|word| word.parse::<Pausable>())
 }
 
 #[derive(Debug, Subcommand)]

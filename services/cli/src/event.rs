@@ -132,7 +132,7 @@ fn local(at: Timestamp, zone: &TimeZone) -> String {
 
 /// A time with an offset, or local time in the controller's zone. What the spring change skips is as much later, and of
 /// what autumn repeats the first counts.
-fn moment(text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
+pub(crate) fn moment(text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }

@@ -17,6 +17,7 @@ mod evidence;
 mod form;
 mod init;
 mod key;
+mod pause;
 mod quarantine;
 mod registration;
 mod request;
@@ -88,6 +89,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Form(args) => form::run(&config, args, json),
         Command::Key(args) => key::run(&config, args, json).await,
         Command::Schedule(args) => schedule::run(&config, args, json).await,
+        Command::Pause(args) => pause::pause(&config, args, json).await,
+        Command::Resume(args) => pause::resume(&config, args, json).await,
         Command::Status => status::run(&config, json).await,
         Command::Submission(args) => submission::run(&config, args, json).await,
         Command::Quarantine(args) => quarantine::run(&config, args, json).await,

@@ -1,7 +1,7 @@
 //! `kvit status`: the conservation figures.
 
 use jiff::SignedDuration;
-use ledger::{Figures, WorkerRow};
+use ledger::{Figures, Pause, WorkerRow};
 use runtime::ConfigArgs;
 use serde::Serialize;
 
@@ -17,6 +17,8 @@ struct Status {
     /// Tests, counted apart.
     test: Figures,
     workers: Vec<WorkerRow>,
+    /// What a person has put to rest.
+    paused: Vec<Pause>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +42,7 @@ pub(crate) async fn run(config: &ConfigArgs, json: bool) -> anyhow::Result<u8> {
             .workers(now - SignedDuration::from_secs(15))
             .await
             .map_err(unavailable)?,
+        paused: app.ledger.pauses(now).await.map_err(unavailable)?,
         figures,
     };
     app.print(&status, || words(&status))?;
@@ -92,7 +95,12 @@ fn words(status: &Status) -> String {
     } else {
         services.join(", ")
     };
-    text + &format!("\n\nservices that run: {running}")
+    text += &format!("\n\nservices that run: {running}");
+    for pause in &status.paused {
+        text.push('\n');
+        text += &pause.words();
+    }
+    text
 }
 
 fn off(difference: i64) -> String {

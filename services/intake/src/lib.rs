@@ -25,16 +25,18 @@ mod record;
 pub mod requests;
 mod take;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker::{Delivery, Verdict, dead_queue, submissions_queue};
-use ledger::WorkerId;
+use domain::Pausable;
+use ledger::{Pause, WorkerId};
 use openpgp::UnsealKey;
 use runtime::{Context, Exit, Loaded};
 use tokio::sync::{RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use worker::{Certificates, Keys, Notices, Presence};
+use worker::{Certificates, Keys, Notices, Pauses, Presence};
 
 use crate::take::{Intake, ROOM_KIB};
 
@@ -87,6 +89,21 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         return refused;
     }
 
+    let queues: BTreeSet<String> = config.sites.keys().map(submissions_queue).collect();
+    // Nothing is taken before it is known what is paused.
+    link.pause(queues.clone());
+    let pauses = Pauses {
+        ledger: intake.ledger.clone(),
+        check: context.health.check("pauses"),
+        clock: context.clock.clone(),
+    };
+    let (paused, ended) = (link.clone(), idle.clone());
+    background.spawn(worker::forever("pauses", idle.clone(), move || {
+        let paused = paused.clone();
+        let rest = move |pauses: &[Pause]| paused.pause(queues_of(pauses));
+        pauses.clone().watch(ended.clone(), rest)
+    }));
+
     link.declare_duties();
     let sites: Vec<_> = config.sites.keys().collect();
     for site in &sites {
@@ -108,13 +125,18 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     };
     // Dead letters come by a connection of their own, and hold up no submission.
     tokio::join!(
-        consume(sites.iter().map(|site| submissions_queue(site)).collect()),
+        consume(queues.into_iter().collect()),
         consume(sites.iter().map(|site| dead_queue(site)).collect()),
     );
     idle.cancel();
     background.close();
     background.wait().await;
     Ok(())
+}
+
+fn queues_of(pauses: &[Pause]) -> BTreeSet<String> {
+    let queues = pauses.iter().filter(|pause| pause.what == Pausable::Queue);
+    queues.map(|pause| pause.name.clone()).collect()
 }
 
 fn open(loaded: Arc<Loaded>, context: &Context, link: broker::Link) -> anyhow::Result<Intake> {

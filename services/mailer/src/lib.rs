@@ -19,7 +19,7 @@ use ledger::WorkerId;
 use runtime::{Context, Loaded};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use worker::{Keys, Leases, Notices, Presence};
+use worker::{Keys, Leases, Notices, Pauses, Presence};
 
 use crate::lanes::Lanes;
 use crate::relay::Relay;
@@ -93,6 +93,17 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         background.wait().await;
         return Err(refused);
     }
+
+    // The ledger gives nobody a duty that is paused; here it is only said.
+    let pauses = Pauses {
+        ledger: mailer.ledger.clone(),
+        check: context.health.check("pauses"),
+        clock: context.clock.clone(),
+    };
+    let ended = idle.clone();
+    background.spawn(worker::forever("pauses", idle.clone(), move || {
+        pauses.clone().watch(ended.clone(), |_| {})
+    }));
 
     let lanes = Arc::new(Lanes::open(
         usize::from(config.smtp.connections),

@@ -97,7 +97,7 @@ impl Mailer {
         let now = self.clock.now();
         let outcome = match &sent {
             Ok(()) => Outcome::Done,
-            Err(failure) => self.consequence(claim, failure, now),
+            Err(failure) => self.consequence(claim, failure, now).await,
         };
         let (outcome, follows) = match outcome {
             Outcome::Cancel(Reason::Undeliverable) => match self.undeliverable(claim, now).await {
@@ -149,25 +149,25 @@ impl Mailer {
     }
 
     /// What a failure means for a duty.
-    fn consequence(&self, claim: &Claim, failure: &Failure, now: Timestamp) -> Outcome {
+    async fn consequence(&self, claim: &Claim, failure: &Failure, now: Timestamp) -> Outcome {
         match failure {
-            Failure::Relay(RelayError::Unknown) => match self.later(claim, None, now) {
+            Failure::Relay(RelayError::Unknown) => match self.later(claim, None, now).await {
                 Outcome::Retry { at, .. } => Outcome::Unknown { at },
                 given_up => given_up,
             },
             Failure::Relay(RelayError::Refused(code)) => permanent(claim.kind, Reason::Smtp(*code)),
             Failure::Relay(RelayError::TooLarge) => permanent(claim.kind, Reason::TooLarge),
             Failure::Relay(RelayError::NoSmtpUtf8) => permanent(claim.kind, Reason::Undeliverable),
-            Failure::Relay(RelayError::Later(code)) => self.later(claim, Some(Reason::Smtp(*code)), now),
-            Failure::Relay(RelayError::Unreachable) | Failure::Ledger(_) => self.later(claim, None, now),
-            Failure::Vault(error) if error.is_transient() => self.later(claim, None, now),
+            Failure::Relay(RelayError::Later(code)) => self.later(claim, Some(Reason::Smtp(*code)), now).await,
+            Failure::Relay(RelayError::Unreachable) | Failure::Ledger(_) => self.later(claim, None, now).await,
+            Failure::Vault(error) if error.is_transient() => self.later(claim, None, now).await,
             Failure::Vault(_) | Failure::Unusable => Outcome::Fail(None),
         }
     }
 
     /// Again later, until it has been tried for long enough.
-    fn later(&self, claim: &Claim, reason: Option<Reason>, now: Timestamp) -> Outcome {
-        if now.duration_since(claim.created_at) < self.retry.give_up {
+    async fn later(&self, claim: &Claim, reason: Option<Reason>, now: Timestamp) -> Outcome {
+        if !self.is_enough(claim, now).await {
             return Outcome::Retry {
                 at: self.next(claim, now),
                 reason,
@@ -177,6 +177,17 @@ impl Mailer {
             DutyKind::Receipt => Outcome::Cancel(Reason::Undeliverable),
             _ => Outcome::Fail(reason),
         }
+    }
+
+    /// Whether a duty has been tried for long enough. Time in which it was paused does not count, and a ledger that does not
+    /// say how much that was gives nothing up.
+    async fn is_enough(&self, claim: &Claim, now: Timestamp) -> bool {
+        let age = now.duration_since(claim.created_at);
+        if age < self.retry.give_up {
+            return false;
+        }
+        let paused = self.ledger.paused_within(claim.id, (claim.created_at, now)).await;
+        paused.is_ok_and(|paused| age - paused >= self.retry.give_up)
     }
 
     fn next(&self, claim: &Claim, now: Timestamp) -> Timestamp {

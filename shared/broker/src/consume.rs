@@ -1,12 +1,13 @@
 //! Consuming: a channel a queue, a handler a message, until told to stop.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Consumer};
 use tokio::sync::{Semaphore, watch};
@@ -41,7 +42,11 @@ pub(crate) struct Line {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) board: Board,
     pub(crate) topology: Arc<Topology>,
+    pub(crate) paused: Paused,
 }
+
+/// The queues that are to rest.
+pub(crate) type Paused = watch::Receiver<BTreeSet<String>>;
 
 /// What all queues of one call share.
 struct Work<H> {
@@ -85,6 +90,7 @@ pub(crate) async fn consume<H, F>(
             work: work.clone(),
             board: line.board.clone(),
             topology: line.topology.clone(),
+            paused: line.paused.clone(),
         };
         feed.run(sessions.clone())
     });
@@ -115,11 +121,13 @@ struct Feed<H> {
     work: Arc<Work<H>>,
     board: Board,
     topology: Arc<Topology>,
+    paused: Paused,
 }
 
 /// Why a queue is no longer consumed.
 enum End {
     Shutdown,
+    Paused,
     Lost(String),
 }
 
@@ -138,12 +146,19 @@ where
             let end = match self.open(&session).await {
                 Ok((channel, consumer)) => {
                     self.board.set(self.part.clone(), State::Up);
-                    kept = Some(channel);
-                    self.take(consumer, &mut tasks).await
+                    kept = Some(channel.clone());
+                    self.take(&channel, consumer, &mut tasks).await
                 }
                 Err(words) => End::Lost(words),
             };
-            let End::Lost(words) = end else { break };
+            let words = match end {
+                End::Lost(words) => words,
+                End::Shutdown => break,
+                End::Paused => {
+                    give_back(kept.take()).await;
+                    continue;
+                }
+            };
             self.board.set(self.part.clone(), State::Down(words));
             if opened.elapsed() >= STEADY {
                 backoff.reset();
@@ -163,11 +178,31 @@ where
         drop(kept);
     }
 
+    /// The session to consume on, once the queue does not rest.
     async fn next_session(&self, sessions: &mut Sessions) -> Option<Session> {
         tokio::select! {
             biased;
             () = self.work.shutdown.cancelled() => None,
-            session = sessions.wait_for(Option::is_some) => session.ok()?.clone(),
+            session = async {
+                if self.rests() {
+                    self.board.set(self.part.clone(), State::Up);
+                    self.until(|rests| !rests).await;
+                }
+                sessions.wait_for(Option::is_some).await.ok()?.clone()
+            } => session,
+        }
+    }
+
+    fn rests(&self) -> bool {
+        self.paused.borrow().contains(&self.queue)
+    }
+
+    /// Waits until the queue rests, or does not. The link that says so lives as long as its consumers.
+    async fn until(&self, wanted: impl Fn(bool) -> bool) {
+        let mut paused = self.paused.clone();
+        let changed = paused.wait_for(|queues| wanted(queues.contains(&self.queue)));
+        if changed.await.map(drop).is_err() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -197,14 +232,22 @@ where
         Ok((channel, consumer))
     }
 
-    /// Gives deliveries to handlers until the shutdown, or until the consumer is lost.
-    async fn take(&self, mut consumer: Consumer, tasks: &mut JoinSet<()>) -> End {
+    /// Gives deliveries to handlers until the shutdown, until the queue is to rest and what came is done, or until the
+    /// consumer is lost.
+    async fn take(&self, channel: &Channel, mut consumer: Consumer, tasks: &mut JoinSet<()>) -> End {
         let lost = CancellationToken::new();
         let _at_the_end = lost.clone().drop_guard();
+        let mut resting = false;
         loop {
             tokio::select! {
                 biased;
                 () = self.work.shutdown.cancelled() => return End::Shutdown,
+                () = self.until(|rests| rests), if !resting => {
+                    resting = true;
+                    if let Err(error) = channel.basic_cancel(TAG.into(), BasicCancelOptions::default()).await {
+                        return End::Lost(words::channel(&format!("queue {}", self.queue), &error));
+                    }
+                }
                 _ = tasks.join_next(), if !tasks.is_empty() => {}
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
@@ -213,6 +256,12 @@ where
                         tasks.spawn(handle(self.work.clone(), seen, delivery.acker, lost.clone()));
                     }
                     Some(Err(error)) => return End::Lost(words::channel(&format!("queue {}", self.queue), &error)),
+                    None if resting => {
+                        // What cannot be done now, because a store is away, goes back when the channel closes.
+                        let finished = async { while tasks.join_next().await.is_some() {} };
+                        let _ = self.work.shutdown.run_until_cancelled(timeout(DRAINING, finished)).await;
+                        return End::Paused;
+                    }
                     None => return End::Lost(format!("queue {}: the broker ended the consumer (was it deleted?)", self.queue)),
                 },
             }
@@ -225,6 +274,16 @@ where
         if timeout(DRAINING, drained).await.is_err() {
             let handlers = tasks.len();
             error!(broker.queue = %self.queue, handlers, "handlers were not done in time; their messages come again");
+        }
+    }
+}
+
+/// Closes the channel of a queue that rests: what no handler was done with is in the queue again.
+async fn give_back(channel: Option<Channel>) {
+    if let Some(channel) = channel {
+        let closed = timeout(PARTING, channel.close(200, "paused".into())).await;
+        if !matches!(closed, Ok(Ok(()))) {
+            debug!("the channel of a queue that rests could not be closed; it goes with its connection");
         }
     }
 }

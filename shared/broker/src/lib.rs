@@ -37,10 +37,12 @@ mod topology;
 mod wake;
 mod words;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use domain::{DutyId, SiteId};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -89,6 +91,7 @@ struct Inner {
     endpoint: Arc<Endpoint>,
     board: Board,
     topology: Arc<Topology>,
+    paused: watch::Sender<BTreeSet<String>>,
     publisher: Publisher,
     _keeper: AbortOnDropHandle<()>,
 }
@@ -116,6 +119,7 @@ impl Link {
                 endpoint,
                 board,
                 topology,
+                paused: watch::Sender::default(),
                 publisher,
                 _keeper: AbortOnDropHandle::new(tokio::spawn(keeper)),
             }),
@@ -164,8 +168,19 @@ impl Link {
             endpoint: self.inner.endpoint.clone(),
             board: self.inner.board.clone(),
             topology: self.inner.topology.clone(),
+            paused: self.inner.paused.subscribe(),
         };
         consume::consume(line, queues, prefetch, shutdown, handler).await;
+    }
+
+    /// Says which queues are not consumed until this is said anew. Their messages wait in the broker; what was delivered
+    /// before is finished. A queue that rests is no fault: [`State`] does not say it.
+    pub fn pause(&self, queues: BTreeSet<String>) {
+        self.inner.paused.send_if_modified(|paused| {
+            let changed = *paused != queues;
+            *paused = queues;
+            changed
+        });
     }
 
     /// Publishes a persistent message and waits until the broker has it on disk (10 s at most, connecting included).

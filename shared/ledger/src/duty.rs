@@ -14,6 +14,7 @@ pub use decide::{Decision, DutyFilter, DutyRow};
 pub use settle::{Outcome, Settled};
 
 use crate::intake::add_duty;
+use crate::pause::not_paused;
 use crate::{Ledger, NewDuty};
 
 impl Ledger {
@@ -26,7 +27,7 @@ impl Ledger {
         self.write(move |tx| add_duty(tx, None, &notice, now)).await
     }
 
-    /// Duties of these kinds that are due and in nobody's hands, oldest first.
+    /// Duties of these kinds that are due, in nobody's hands and not paused, oldest first.
     ///
     /// # Errors
     ///
@@ -36,9 +37,10 @@ impl Ledger {
             let words: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
             let sql = format!(
                 "SELECT id FROM duty WHERE kind IN ({})
-                 AND ((state = 'ready' AND next_at <= $1) OR (state = 'sending' AND lease_until < $1))
+                 AND ((state = 'ready' AND next_at <= $1) OR (state = 'sending' AND lease_until < $1)) AND {}
                  ORDER BY next_at LIMIT $2",
-                words.join(", ")
+                words.join(", "),
+                not_paused("$1")
             );
             let rows = tx.query(&sql, &[now.as_millisecond().into(), limit.into()])?;
             rows.iter().map(|row| row.parse(0)).collect()

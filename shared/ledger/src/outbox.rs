@@ -116,6 +116,28 @@ pub(crate) fn leaf_of_duty(
     .map(drop)
 }
 
+/// Records a person's act for the evidence log: what, about what, and by whom (an opaque id).
+pub(crate) fn leaf_by(
+    tx: &mut Tx<'_>,
+    submission: Option<&str>,
+    event: &str,
+    at: Timestamp,
+    rule: Option<&str>,
+    actor: Option<&str>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO leaf (submission, event, at, rule, actor) VALUES ($1, $2, $3, $4, $5)",
+        &[
+            submission.into(),
+            event.into(),
+            at.as_millisecond().into(),
+            rule.into(),
+            actor.into(),
+        ],
+    )
+    .map(drop)
+}
+
 /// Puts an event on its way. It follows the last leaf about the same submission, written in this transaction or before.
 pub(crate) fn tell(
     tx: &mut Tx<'_>,

@@ -1,7 +1,7 @@
 //! What a person sees of submissions: ids, states and times, never content.
 
-use domain::disposal::Rule;
-use domain::{Disposal, SubmissionId};
+use domain::disposal::{Rule, Why};
+use domain::{Disposal, DutyState, SubmissionId};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{Row, StoreError, Tx, Value};
@@ -218,7 +218,10 @@ fn why(tx: &mut Tx<'_>, id: &str, state: &str, rule: Option<&str>, now: Timestam
         return Ok(rule.to_string());
     }
     Ok(match crate::deletion::judge(tx, id, now)? {
-        Some(Disposal::Keep(why)) => why.to_string(),
+        Some(Disposal::Keep(why)) => match (&why, crate::pause::of_submission(tx, id, now)?) {
+            (Why::Duty(duty), Some(pause)) if duty.state == DutyState::Ready => format!("{why}; {}", pause.words()),
+            _ => why.to_string(),
+        },
         Some(Disposal::Delete(_)) => "kept until the next sweep: everything that bound it is done".to_owned(),
         None => String::new(),
     })

@@ -12,6 +12,7 @@ pub(crate) const OPTIONS: Options = Options {
         Migration { sql: EXTRACTS },
         Migration { sql: FIGURES },
         Migration { sql: RESTORE },
+        Migration { sql: PAUSES },
     ],
     writers: 4,
     readers: 2,
@@ -237,3 +238,19 @@ CREATE TABLE registration (
     ended TEXT
 );
 CREATE INDEX registration_event ON registration (event)";
+
+/// What a person has put to rest, with what is over.
+const PAUSES: &str = "
+CREATE TABLE pause (
+    seq {serial},
+    what TEXT NOT NULL,
+    name TEXT NOT NULL,
+    why TEXT NOT NULL,
+    actor TEXT,
+    since BIGINT NOT NULL,
+    until BIGINT,
+    ended_at BIGINT,
+    ended_by TEXT,
+    ended_why TEXT
+);
+CREATE INDEX pause_in_force ON pause (seq) WHERE ended_at IS NULL";

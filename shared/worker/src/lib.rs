@@ -9,6 +9,7 @@ mod leases;
 mod notices;
 mod open;
 mod past;
+mod pauses;
 mod presence;
 pub mod rotate;
 
@@ -18,4 +19,5 @@ pub use leases::{Held, Leases};
 pub use notices::Notices;
 pub use open::{Keys, ledger, letters, link, signer, vault};
 pub use past::{behind, refuse_another_past};
+pub use pauses::Pauses;
 pub use presence::Presence;

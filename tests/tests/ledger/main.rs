@@ -7,6 +7,7 @@ mod duties;
 mod evidence;
 mod housekeeping;
 mod outages;
+mod pauses;
 mod quarantines;
 mod rates;
 mod registrations;

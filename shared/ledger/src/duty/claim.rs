@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use store::{StoreError, Tx};
 
 use crate::counter::{Counter, Scope};
+use crate::pause::not_paused;
 use crate::read::time;
 use crate::{Ledger, Payload, WorkerId};
 
@@ -42,7 +43,8 @@ pub struct Claim {
 }
 
 impl Ledger {
-    /// Takes a duty that is due, or one whose worker let its lease run out. `None` where there is nothing to do.
+    /// Takes a duty that is due, or one whose worker let its lease run out. `None` where there is nothing to do,
+    /// or where it is paused.
     ///
     /// # Errors
     ///
@@ -156,7 +158,8 @@ fn take(
     let taken = tx.execute(
         &format!(
             "UPDATE duty SET state = 'sending', attempts = attempts + 1, lease_owner = $2, lease_until = $3
-             WHERE id = $1 AND {condition}"
+             WHERE id = $1 AND {condition} AND {}",
+            not_paused("$4")
         ),
         &[
             id.into(),
