@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults bench fuzz lint audit fmt
+.PHONY: help setup demo test faults bench fuzz lint audit fmt book deb dist
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -19,7 +19,7 @@ SECONDS_EACH ?= 60
 JSON ?=
 
 TOOLS := $(CURDIR)/.tools
-lint audit: export PATH := $(TOOLS)/cargo/bin:$(TOOLS)/python/bin:$(PATH)
+lint audit book deb dist: export PATH := $(TOOLS)/cargo/bin:$(TOOLS)/python/bin:$(PATH)
 
 ## help: this list
 help:
@@ -77,10 +77,40 @@ lint:
 	step 'spelling' typos
 	step 'compose file' check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	step 'image file' hadolint deploy/docker/Dockerfile
-	step 'shell' shellcheck .ci/run scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools deploy/docker/ready
+	step 'shell' shellcheck .ci/run scripts/check-units scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools scripts/package-tools \
+	    deploy/docker/ready deploy/debian/postinst deploy/debian/prerm deploy/debian/postrm
+	step 'alert rules' promtool check rules deploy/prometheus/kvit.rules.yml
+	step 'tests of the alert rules' promtool test rules deploy/prometheus/kvit.rules.test.yml
+	step 'units' scripts/check-units
+	step 'book' mdbook build docs
+	step 'links' scripts/check-links target/book *.md deploy/rabbitmq/README.md
 	step 'dependencies' $(CARGO) deny --log-level error check bans licenses sources
 	step 'clippy' $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	step 'documentation' env RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --workspace --no-deps --locked
+
+## book: the documentation as a web site, in target/book
+book:
+	scripts/lint-tools
+	mdbook build docs
+	scripts/check-links target/book *.md
+
+## deb: a Debian package with every program and its units, in target/debian
+deb:
+	scripts/setup build
+	scripts/package-tools
+	echo 'deb: building in release'
+	$(CARGO) build --release --locked --workspace --bins
+	rm -rf target/dist
+	target/release/kvit generate target/dist
+	$(CARGO) deb --package kvit-cli --no-build --locked
+
+## dist: the package, its SBOM (CycloneDX), manual pages and completions, in target/dist
+dist: deb
+	$(CARGO) cyclonedx --manifest-path services/cli/Cargo.toml --format json --override-filename kvit.cdx
+	mv services/cli/kvit.cdx.json target/dist/
+	find services shared tests -name kvit.cdx.json -delete
+	cp target/debian/kvit_*.deb target/dist/
+	ls target/dist
 
 ## audit: known vulnerabilities in dependencies (fetches the advisory database, so it needs the internet)
 audit:

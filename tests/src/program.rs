@@ -220,6 +220,17 @@ impl Program {
         Ok(kib.context("no such figure")?.parse::<u64>()? * 1024)
     }
 
+    /// What the system lets it do: a line of its `/proc/…/limits`.
+    ///
+    /// # Errors
+    ///
+    /// Where it has ended.
+    pub fn limit(&self, name: &str) -> anyhow::Result<String> {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id()))?;
+        let line = limits.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.context("no such limit")?.trim().to_owned())
+    }
+
     /// Fails where it has ended.
     ///
     /// # Errors

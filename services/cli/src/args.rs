@@ -68,6 +68,9 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     /// Lets it go on
     Resume(ResumeArgs),
+    /// Writes the manual pages and the shells' completions into a folder
+    #[command(hide = true)]
+    Generate(GenerateArgs),
     /// The signed log of what happened, and its proofs
     #[command(subcommand)]
     Evidence(EvidenceCommand),
@@ -86,6 +89,9 @@ pub(crate) struct RestoreArgs {
 pub(crate) struct InitArgs {
     /// The folder; made where it does not exist, and never overwritten
     pub(crate) dir: PathBuf,
+    /// Where stores, evidence and journal are kept, as /var/lib/kvit [default: the same folder]
+    #[arg(long)]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -419,6 +425,12 @@ pub(crate) enum DutyCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// The folder; `man/` and `completions/` are made in it
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

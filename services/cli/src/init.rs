@@ -53,7 +53,7 @@ pub(crate) struct Created {
 }
 
 pub(crate) fn run(args: &InitArgs, json: bool) -> anyhow::Result<u8> {
-    let created = create(&args.dir)?;
+    let created = create_with(&args.dir, args.state.as_deref())?;
     print(json, &created, || words(&created))?;
     Ok(exit::OK)
 }
@@ -64,6 +64,11 @@ pub(crate) fn run(args: &InitArgs, json: bool) -> anyhow::Result<u8> {
 ///
 /// Where something of it is there already (64), or cannot be written (74).
 pub(crate) fn create(dir: &Path) -> anyhow::Result<Created> {
+    create_with(dir, None)
+}
+
+/// As [`create`], with everything that changes while Kvit runs in the folder `state`, which is not made.
+fn create_with(dir: &Path, state: Option<&Path>) -> anyhow::Result<Created> {
     refuse_to_overwrite(dir)?;
     let dir = &std::path::absolute(dir).map_err(Exit::io)?;
     let now = Clock::system().now();
@@ -86,7 +91,10 @@ pub(crate) fn create(dir: &Path) -> anyhow::Result<Created> {
     files.public(&form, FORM.as_bytes())?;
     // Last, so that a configuration that is there is whole.
     let config = dir.join("kvit.toml");
-    let text = CONFIG.replace("@FINGERPRINT@", &department_fingerprint);
+    let mut text = CONFIG.replace("@FINGERPRINT@", &department_fingerprint);
+    if let Some(state) = state {
+        text = keeping_state_in(&std::path::absolute(state).map_err(Exit::io)?, &text);
+    }
     files.public(&config, text.as_bytes())?;
     Ok(Created {
         config,
@@ -98,6 +106,21 @@ pub(crate) fn create(dir: &Path) -> anyhow::Result<Created> {
         form,
         files: files.made,
     })
+}
+
+/// The configuration with its stores, its evidence and its journal in another folder.
+fn keeping_state_in(state: &Path, text: &str) -> String {
+    let state = state.display();
+    let mut text = text.to_owned();
+    for (from, to) in [
+        ("\"sqlite:kvit.db\"", format!("\"sqlite:{state}/kvit.db\"")),
+        ("\"sqlite:kvit-keys.db\"", format!("\"sqlite:{state}/kvit-keys.db\"")),
+        ("dir = \"evidence\"", format!("dir = \"{state}/evidence\"")),
+        ("dir = \"journal\"", format!("dir = \"{state}/journal\"")),
+    ] {
+        text = text.replace(from, &to);
+    }
+    text
 }
 
 fn refuse_to_overwrite(dir: &Path) -> anyhow::Result<()> {
@@ -229,6 +252,18 @@ mod tests {
         let signer = SigningKey::read(&loaded.config.signing.as_ref().unwrap().key().unwrap()).unwrap();
         assert_eq!(signer.state(now), CertificateState::Usable);
         assert!(UnsealKey::read(&loaded.config.intake.unseal_key().unwrap().unwrap()).is_ok());
+    }
+
+    /// What the packages' units may write is `/var/lib/kvit` alone.
+    #[test]
+    fn everything_that_changes_can_be_kept_elsewhere() {
+        let folder = new_folder();
+        let created = create_with(folder.path(), Some(Path::new("/var/lib/kvit"))).unwrap();
+        let config = Loaded::load_with(&created.config, &Layers::default()).unwrap().config;
+        assert_eq!(config.store.url().unwrap(), "sqlite:/var/lib/kvit/kvit.db");
+        assert_eq!(config.vault.url().unwrap(), "sqlite:/var/lib/kvit/kvit-keys.db");
+        assert_eq!(config.evidence.dir, Path::new("/var/lib/kvit/evidence"));
+        assert_eq!(config.journal.dir, Path::new("/var/lib/kvit/journal"));
     }
 
     #[test]

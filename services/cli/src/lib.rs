@@ -15,6 +15,7 @@ mod duty;
 mod event;
 mod evidence;
 mod form;
+mod generate;
 mod init;
 mod key;
 mod pause;
@@ -40,6 +41,7 @@ use crate::args::{Arguments, Command};
 /// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
+    runtime::harden();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -89,6 +91,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Form(args) => form::run(&config, args, json),
         Command::Key(args) => key::run(&config, args, json).await,
         Command::Schedule(args) => schedule::run(&config, args, json).await,
+        Command::Generate(args) => generate::run(&args),
         Command::Pause(args) => pause::pause(&config, args, json).await,
         Command::Resume(args) => pause::resume(&config, args, json).await,
         Command::Status => status::run(&config, json).await,

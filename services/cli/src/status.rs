@@ -95,7 +95,8 @@ fn words(status: &Status) -> String {
     } else {
         services.join(", ")
     };
-    text += &format!("\n\nservices that run: {running}");
+    text += "\n\nservices that run: ";
+    text += &running;
     for pause in &status.paused {
         text.push('\n');
         text += &pause.words();

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use runtime::{ConfigArgs, Context, Exit, Loaded, Probes, exit, logging};
+use runtime::{ConfigArgs, Context, Exit, Loaded, Probes, exit, logging, supervised};
 use tokio::task::JoinSet;
 
 pub(crate) async fn run(config: &ConfigArgs) -> anyhow::Result<u8> {
     logging::init();
-    runtime::without_core_files();
     let loaded = config.load().map_err(Exit::config)?;
     serve(Arc::new(loaded), Context::new()).await?;
     Ok(exit::OK)
@@ -33,6 +32,11 @@ pub(crate) async fn serve(loaded: Arc<Loaded>, context: Context) -> anyhow::Resu
         // The probes outlive the services, so that a drain can be watched.
         let served = tokio_util::sync::CancellationToken::new();
         let serving = tokio::spawn(probes.serve(served.clone()));
+        let telling = tokio::spawn(supervised(
+            context.health.clone(),
+            context.shutdown.clone(),
+            served.clone(),
+        ));
         let mut failed = None;
         while let Some(ended) = services.join_next().await {
             let outcome = ended.map_err(anyhow::Error::from).and_then(|outcome| outcome);
@@ -44,6 +48,7 @@ pub(crate) async fn serve(loaded: Arc<Loaded>, context: Context) -> anyhow::Resu
         }
         served.cancel();
         serving.await?;
+        telling.await?;
         failed.map_or(Ok(()), Err)
     })
     .await

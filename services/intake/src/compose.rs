@@ -15,7 +15,7 @@ use worker::DepartmentState;
 use crate::take::{Intake, Trouble};
 
 /// How long one message may be composed: one whose mails are never done is put aside, and holds up no other.
-const COMPOSING: Duration = Duration::from_secs(60);
+const COMPOSING: Duration = Duration::from_mins(1);
 
 /// The department's mails, or why they wait.
 pub(crate) enum Department {

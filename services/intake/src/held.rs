@@ -54,9 +54,9 @@ impl Intake {
         }
         for listed in self.certificates.list(now) {
             if let Some(expires) = listed.expires {
-                let days = expires.duration_since(now).as_hours() / 24;
-                #[expect(clippy::cast_precision_loss, reason = "a count of days is small")]
-                metrics::gauge!("kvit_certificate_expires_days", "fingerprint" => listed.fingerprint).set(days as f64);
+                #[expect(clippy::cast_precision_loss, reason = "a time in seconds is far below 2^53")]
+                metrics::gauge!("kvit_certificate_expiry_timestamp_seconds", "fingerprint" => listed.fingerprint)
+                    .set(expires.as_second() as f64);
             }
         }
         if held.is_empty() {

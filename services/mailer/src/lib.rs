@@ -60,6 +60,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         clock: context.clock.clone(),
     });
 
+    send::begin_counting();
     let idle = CancellationToken::new();
     let background = TaskTracker::new();
     background.spawn(

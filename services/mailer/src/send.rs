@@ -113,7 +113,7 @@ impl Mailer {
             },
             outcome => (outcome, None),
         };
-        report(claim, outcome, sent.as_ref().err());
+        report(claim, outcome, sent.as_ref().err(), now);
         let settled = self.settle_for_sure(claim.id, outcome, follows, now).await?;
         failpoint::reached("mailer.settled").await;
         if let Some(submission) = settled.deleting {
@@ -235,7 +235,17 @@ fn permanent(kind: DutyKind, reason: Reason) -> Outcome {
     }
 }
 
-fn report(claim: &Claim, outcome: Outcome, failure: Option<&Failure>) {
+/// Begins the counters at 0: from nothing to one is a step that no alarm sees.
+pub(crate) fn begin_counting() {
+    for kind in [DutyKind::DepartmentMail, DutyKind::Receipt, DutyKind::Notice] {
+        for word in ["accepted", "retried", "unknown", "held", "failed", "cancelled"] {
+            metrics::counter!("kvit_mails_total", "kind" => kind.as_str(), "outcome" => word).increment(0);
+        }
+    }
+    metrics::counter!("kvit_relay_slow_downs_total").increment(0);
+}
+
+fn report(claim: &Claim, outcome: Outcome, failure: Option<&Failure>, now: Timestamp) {
     let cause = failure.and_then(std::error::Error::source).map(ToString::to_string);
     let kind = claim.kind.as_str();
     let word = match outcome {
@@ -247,6 +257,10 @@ fn report(claim: &Claim, outcome: Outcome, failure: Option<&Failure>) {
         Outcome::Cancel(_) => "cancelled",
     };
     metrics::counter!("kvit_mails_total", "kind" => kind, "outcome" => word).increment(1);
+    if outcome == Outcome::Done {
+        let taken = now.duration_since(claim.created_at).as_secs_f64();
+        metrics::histogram!("kvit_mail_delivery_seconds", "kind" => kind).record(taken.max(0.0));
+    }
     match outcome {
         Outcome::Done => tracing::info!(duty.id = %claim.id, duty.kind = kind, "mail accepted"),
         Outcome::Retry { at, .. } | Outcome::Unknown { at } => {

@@ -14,6 +14,9 @@ use crate::cron::{Job, Schedule};
 /// The longest that the clock is not looked at: bounds how late a run is after the clock was set.
 const LOOK: Duration = Duration::from_secs(20);
 
+/// How the outcome of a run begins that failed.
+pub(crate) const FAILED: &str = "failed: ";
+
 /// Runs a schedule until shutdown. A time that was missed while nothing ran is made good once, and not for each missed
 /// time.
 pub async fn run(scheduler: Arc<Scheduler>, schedule: Schedule, shutdown: CancellationToken) {
@@ -104,19 +107,14 @@ impl Scheduler {
         failpoint::reached("scheduler.run_done").await;
         let ended = self.clock.now();
         let words = match outcome {
-            Ok(words) => {
-                #[expect(clippy::cast_precision_loss, reason = "a time in seconds is far below 2^53")]
-                metrics::gauge!("kvit_schedule_last_success_seconds", "schedule" => schedule.name)
-                    .set(ended.as_second() as f64);
-                words
-            }
+            Ok(words) => words,
             Err(error) => {
                 tracing::error!(
                     schedule = schedule.name,
                     error = format!("{error:#}"),
                     "a scheduled run failed"
                 );
-                format!("failed: {error}")
+                format!("{FAILED}{error}")
             }
         };
         tracing::info!(schedule = schedule.name, planned_at = %planned, outcome = words, "scheduled run");

@@ -5,7 +5,15 @@ use std::collections::HashMap;
 use jiff::SignedDuration;
 use ledger::Figures;
 
-use crate::Scheduler;
+use crate::engine::FAILED;
+use crate::{Scheduler, cron};
+
+/// A worker that was not heard of for so long does not run.
+const HEARD: SignedDuration = SignedDuration::from_secs(15);
+/// Who beats.
+const SERVICES: [&str; 3] = ["intake", "mailer", "scheduler"];
+/// Among so many runs the last good one is looked for.
+const RUNS: u32 = 50;
 
 impl Scheduler {
     /// Sets every gauge from the ledger, and warns when an equation does not hold or a site's count has gaps.
@@ -25,6 +33,62 @@ impl Scheduler {
                 tracing::warn!(site, gaps, "numbers are missing in a site's count of its messages");
             }
             metrics::gauge!("kvit_sequence_gaps", "site" => site).set(number(gaps));
+        }
+        self.measure_backlog().await?;
+        self.measure_schedules().await
+    }
+
+    async fn measure_backlog(&self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let backlog = self.ledger.backlog(now).await?;
+        let sequenced = |count: i64| if self.sequencer.is_some() { count } else { 0 };
+        let totals = [
+            ("kvit_submissions_missed", backlog.missed),
+            ("kvit_quarantine_waiting", backlog.quarantine_waiting),
+            ("kvit_quarantine_oldest_seconds", backlog.quarantine_oldest_seconds),
+            (
+                "kvit_registrations_past_their_time",
+                backlog.registrations_past_their_time,
+            ),
+            (
+                "kvit_evidence_unsequenced_leaves",
+                sequenced(backlog.unsequenced_leaves),
+            ),
+            (
+                "kvit_evidence_lag_seconds",
+                sequenced(backlog.unsequenced_oldest_seconds),
+            ),
+        ];
+        for (name, value) in totals {
+            metrics::gauge!(name).set(number(value));
+        }
+        for (kind, seconds) in backlog.oldest_duties {
+            metrics::gauge!("kvit_duties_oldest_seconds", "kind" => kind).set(number(seconds));
+        }
+        for site in self.loaded.config.sites.keys() {
+            let waiting = backlog.events_waiting.get(site.as_str()).copied().unwrap_or(0);
+            metrics::gauge!("kvit_events_waiting", "site" => site.to_string()).set(number(waiting));
+        }
+        let workers = self.ledger.workers(now - HEARD).await?;
+        for service in SERVICES {
+            let live = workers.iter().filter(|worker| worker.service == service).count();
+            metrics::gauge!("kvit_workers", "service" => service).set(number(i64::try_from(live).unwrap_or(0)));
+        }
+        Ok(())
+    }
+
+    /// From the rows of the runs, so that a restart or another replica changes nothing.
+    async fn measure_schedules(&self) -> anyhow::Result<()> {
+        for schedule in cron::schedules(&self.loaded.config)? {
+            let runs = self.ledger.runs(schedule.name.to_owned(), RUNS).await?;
+            let well = |outcome: &String| !outcome.starts_with(FAILED);
+            let last = runs
+                .iter()
+                .find_map(|run| run.ended_at.filter(|_| run.outcome.as_ref().is_some_and(well)));
+            if let Some(last) = last {
+                metrics::gauge!("kvit_schedule_last_success_timestamp_seconds", "schedule" => schedule.name)
+                    .set(number(last.as_second()));
+            }
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use tracing::{debug, error};
 
 use crate::address::Endpoint;
 use crate::backoff::{Backoff, jitter};
+use crate::count;
 use crate::message::{Delivery, Verdict};
 use crate::session::{self, Session, Sessions};
 use crate::state::{Board, Part, State};
@@ -309,6 +310,7 @@ where
         match attempt.catch_unwind().await {
             Ok(Verdict::Ack) => {
                 ack(&acker).await;
+                count::processed(&delivery.queue, "ack", arrived.elapsed());
                 return failpoint::reached("broker.acked").await;
             }
             Ok(Verdict::Requeue) if arrived.elapsed() < HOLDING => {
@@ -316,7 +318,10 @@ where
                     return;
                 }
             }
-            Ok(Verdict::Requeue) => return nack(&acker, true).await,
+            Ok(Verdict::Requeue) => {
+                nack(&acker, true).await;
+                return count::processed(&delivery.queue, "requeue", arrived.elapsed());
+            }
             Err(_) => return panicked(&work.shutdown, &delivery, &acker).await,
         }
     }
@@ -341,6 +346,7 @@ async fn unless_over<T>(
 /// The panic's text is not logged: it may quote what the message says.
 async fn panicked(shutdown: &CancellationToken, delivery: &Delivery, acker: &Acker) {
     metrics::counter!("kvit_broker_handler_panics_total").increment(1);
+    count::processed(&delivery.queue, "panic", Duration::ZERO);
     let again = !delivery.redelivered || rejected(&delivery.queue) == Rejected::IsLost;
     error!(
         broker.queue = %delivery.queue,

@@ -28,6 +28,7 @@
 mod address;
 mod backoff;
 mod consume;
+mod count;
 mod look;
 mod message;
 mod publish;
@@ -197,10 +198,15 @@ impl Link {
         body: &[u8],
         properties: &Properties,
     ) -> Result<(), PublishError> {
-        self.inner
+        let sent = self
+            .inner
             .publisher
             .publish(&self.inner.topology, exchange, routing_key, body, properties)
-            .await
+            .await;
+        // The exchange: a queue's name where it is the default one, and never a key that says more.
+        let destination = if exchange.is_empty() { routing_key } else { exchange };
+        count::sent(destination, sent.as_ref().err().map(PublishError::kind));
+        sent
     }
 
     /// Tells the workers of `queue` that these duties are due: a hint, never an error.

@@ -59,6 +59,21 @@ pub enum PublishError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl PublishError {
+    /// The word for it where it is counted.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Blocked => "blocked",
+            Self::Unroutable { .. } => "unroutable",
+            Self::Refused => "refused",
+            Self::NotConfirmed => "not_confirmed",
+            Self::TooLong => "too_long",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 impl From<lapin::Error> for PublishError {
     fn from(error: lapin::Error) -> Self {
         Self::Failed(Box::new(error))

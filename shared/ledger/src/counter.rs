@@ -21,6 +21,8 @@ pub enum Counter {
     PossibleMail,
     /// Messages with fields that their form does not declare.
     FormDrift,
+    /// Submissions whose mails were all done, and not in time.
+    Late,
 }
 
 impl Counter {
@@ -34,6 +36,7 @@ impl Counter {
             Self::Drafts => "drafts",
             Self::PossibleMail => "possible_mail",
             Self::FormDrift => "form_drift",
+            Self::Late => "late",
         }
     }
 }

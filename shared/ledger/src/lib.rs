@@ -7,6 +7,7 @@
 //! before it comes here.
 
 mod arrival;
+mod backlog;
 mod counter;
 mod deletion;
 mod duty;
@@ -29,6 +30,7 @@ mod schema;
 
 use store::{Store, StoreError, Url};
 
+pub use backlog::{Backlog, IN_TIME};
 pub use counter::Counter;
 pub use duty::{Claim, Decision, DutyFilter, DutyRow, Outcome, Settled};
 pub use event::{EventRow, SetEvent};

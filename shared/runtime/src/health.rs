@@ -3,12 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A service's checks by name. Clones share them.
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Arc<RwLock<BTreeMap<String, State>>>,
+    expected: Arc<RwLock<BTreeMap<String, Expected>>>,
     prefix: Arc<str>,
+}
+
+/// A check that is to be said anew regularly.
+struct Expected {
+    within: Duration,
+    last: Instant,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +40,7 @@ impl Health {
     pub fn scoped(&self, prefix: &str) -> Self {
         Self {
             checks: Arc::clone(&self.checks),
+            expected: Arc::clone(&self.expected),
             prefix: format!("{}{prefix}.", self.prefix).into(),
         }
     }
@@ -66,9 +77,31 @@ impl Health {
         listed.collect()
     }
 
+    /// Every check by name, and whether it is up; one that only warns is.
+    #[must_use]
+    pub fn states(&self) -> Vec<(String, bool)> {
+        let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
+        let states = checks.iter();
+        states
+            .map(|(name, state)| (name.clone(), !matches!(state, State::Down(_))))
+            .collect()
+    }
+
+    /// A check of which nothing was heard for longer than it said: the part that says it hangs.
+    #[must_use]
+    pub fn overdue(&self) -> Option<String> {
+        let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
+        let overdue = expected.iter().find(|(_, one)| one.last.elapsed() > one.within);
+        overdue.map(|(name, _)| name.clone())
+    }
+
     fn set(&self, name: &str, state: State) {
         let mut checks = self.checks.write().unwrap_or_else(PoisonError::into_inner);
         checks.insert(name.to_owned(), state);
+        let mut expected = self.expected.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(one) = expected.get_mut(name) {
+            one.last = Instant::now();
+        }
     }
 }
 
@@ -99,6 +132,19 @@ impl Check {
     /// It does not, and why: words for an operator, without credentials or a value of any submission.
     pub fn down(&self, why: &str) {
         self.health.set(&self.name, State::Down(why.to_owned()));
+    }
+
+    /// From now on it is said anew, up or down, at least this often; where it is not, its service makes no progress.
+    pub fn expect_news(&self, within: Duration) {
+        let mut expected = self.health.expected.write().unwrap_or_else(PoisonError::into_inner);
+        let last = Instant::now();
+        expected.insert(self.name.to_string(), Expected { within, last });
+    }
+
+    /// It will not be said anew any more: its part has ended.
+    pub fn expect_no_news(&self) {
+        let mut expected = self.health.expected.write().unwrap_or_else(PoisonError::into_inner);
+        expected.remove(&*self.name);
     }
 
     /// Whether it works.
@@ -139,5 +185,25 @@ mod tests {
             health.list()[1],
             ("mailer.broker".to_owned(), Some("starting".to_owned()))
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_is_not_said_anew_in_time_is_overdue() {
+        let health = Health::new();
+        let (store, broker) = (health.scoped("mailer").check("store"), health.check("broker"));
+        broker.up();
+        store.expect_news(Duration::from_mins(1));
+        for _ in 0..5 {
+            tokio::time::advance(Duration::from_secs(59)).await;
+            assert_eq!(health.overdue(), None);
+            store.down("the store cannot be used");
+        }
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(health.overdue().as_deref(), Some("mailer.store"));
+        store.up();
+        assert_eq!(health.overdue(), None);
+        store.expect_no_news();
+        tokio::time::advance(Duration::from_mins(10)).await;
+        assert_eq!(health.overdue(), None);
     }
 }

@@ -122,6 +122,8 @@ pub fn metrics_handle() -> &'static PrometheusHandle {
         let handle = recorder.handle();
         // Another recorder can only be a test's; then there is nothing of ours to show.
         let _ = metrics::set_global_recorder(recorder);
+        crate::metric::describe();
+        metrics::gauge!("kvit_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         handle
     })
 }
@@ -144,7 +146,10 @@ async fn readyz(State(health): State<Health>, RawQuery(query): RawQuery) -> impl
     (status, text)
 }
 
-async fn metrics() -> impl IntoResponse {
+async fn metrics(State(health): State<Health>) -> impl IntoResponse {
+    for (check, up) in health.states() {
+        metrics::gauge!("kvit_check_up", "check" => check).set(f64::from(u8::from(up)));
+    }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics_handle().render())
 }

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, DEFAULT_PATH, Findings, Layers, Loaded};
 use crate::exit::{self, code_of};
-use crate::{Clock, Health, Probes, logging};
+use crate::{Clock, Health, Probes, harden, logging, supervised};
 
 /// After SIGTERM the services have 25 seconds for what is in hand; what hangs longer is cut off.
 const HARD_STOP: Duration = Duration::from_secs(30);
@@ -156,6 +156,7 @@ where
     F: FnOnce(Arc<Loaded>, Context) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    harden();
     let line = match parsed(name, line) {
         Ok(line) => line,
         Err(error) => return usage(&error),
@@ -175,7 +176,6 @@ where
         return exit::OK;
     }
     logging::init();
-    without_core_files();
     for warning in loaded.warnings.iter() {
         warn!("{warning}");
     }
@@ -188,15 +188,9 @@ where
     }
 }
 
-/// A core file is a copy of what is only ever in memory: answers, and the keys that open them. So this process leaves
-/// none, whatever the machine's limits are.
-pub fn without_core_files() {
-    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
-        warn!(%error, "a crash of this process may leave a core file, which holds what is in memory");
-    }
-}
-
-fn parsed(name: &'static str, line: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
+/// The command line of a service, for its manual page and its completions.
+#[must_use]
+pub fn command(name: &'static str) -> clap::Command {
     let about = match name {
         "kvit-intake" => "Takes submissions, checks, composes, seals, and records what is owed",
         "kvit-mailer" => "Sends the sealed mails",
@@ -205,8 +199,11 @@ fn parsed(name: &'static str, line: impl IntoIterator<Item = OsString>) -> Resul
         "kvit-console" => "The web page for operations",
         _ => "A service of Kvit",
     };
-    let command = Line::command().name(name).bin_name(name).about(about);
-    Line::from_arg_matches(&command.try_get_matches_from(line)?)
+    Line::command().name(name).bin_name(name).about(about)
+}
+
+fn parsed(name: &'static str, line: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
+    Line::from_arg_matches(&command(name).try_get_matches_from(line)?)
 }
 
 /// Prints what clap has to say: help and version are no faults.
@@ -227,9 +224,11 @@ where
     // The probes answer until the very end, so that a supervisor sees the draining.
     let served = CancellationToken::new();
     let probing = tokio::spawn(probes.serve(served.clone()));
+    let health = context.health.clone();
+    let telling = tokio::spawn(supervised(health, context.shutdown.clone(), served.clone()));
     let result = until_done(context.shutdown.clone(), run(loaded, context)).await;
     served.cancel();
-    let _ = probing.await;
+    let _ = tokio::join!(probing, telling);
     result
 }
 

@@ -61,7 +61,9 @@ impl Pauses {
 
 /// One gauge for each thing that rests; what rests no more is 0.
 fn measure(said: &mut BTreeMap<(Pausable, String), bool>, pauses: &[Pause]) {
-    said.values_mut().for_each(|paused| *paused = false);
+    for paused in said.values_mut() {
+        *paused = false;
+    }
     for pause in pauses {
         said.insert((pause.what, pause.name.clone()), true);
     }

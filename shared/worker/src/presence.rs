@@ -15,6 +15,9 @@ use crate::Leases;
 /// How often a worker says that it lives. A store that cannot be written is noticed within twice this.
 const BEAT: Duration = Duration::from_secs(2);
 
+/// For so long a store may leave a heartbeat without an answer before the service counts as hanging.
+const STILL: Duration = Duration::from_mins(1);
+
 /// How long a worker that is not heard of is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -46,6 +49,8 @@ struct Said {
 impl Presence {
     /// Beats until `ended`, which comes when the last work in hand is done, so that leases live as long as the work.
     pub async fn keep(self, ended: CancellationToken) {
+        // A service whose heart stands still makes no progress, whatever else runs.
+        self.checks[0].expect_news(STILL);
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = Said::default();
@@ -58,6 +63,7 @@ impl Presence {
                 }
             }
         }
+        self.checks[0].expect_no_news();
         let stale = self.clock.now() - REMEMBERED;
         let _ = self.ledger.leave(self.worker, stale).await;
     }

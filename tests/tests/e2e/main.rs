@@ -7,6 +7,7 @@ mod events;
 mod faults;
 mod held;
 mod mails;
+mod operations;
 mod pauses;
 mod payloads;
 mod restore;

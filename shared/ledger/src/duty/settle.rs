@@ -1,13 +1,16 @@
 //! How an attempt ended, and what follows from it.
 
-use domain::{DutyId, DutyState, Reason, SubmissionId};
+use domain::{DutyId, DutyKind, DutyState, Reason, SubmissionId};
 use jiff::Timestamp;
-use store::{StoreError, Tx, Value};
+use store::{Row, StoreError, Tx, Value};
 
 use super::claim::{count_possible, read_claim};
+use crate::backlog::{IN_TIME, OWES_MAIL};
+use crate::counter::{Counter, Scope};
 use crate::deletion::reserve;
 use crate::intake::add_duty;
 use crate::outbox::{SiteEvent, leaf_of_duty, tell_of};
+use crate::read::time;
 use crate::{Ledger, NewDuty, WorkerId};
 
 /// How a worker's attempt ended.
@@ -138,7 +141,11 @@ fn reserve_of(tx: &mut Tx<'_>, duty: &str) -> Result<(), StoreError> {
 }
 
 fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -> Result<Settled, StoreError> {
-    let row = tx.one("SELECT submission, kind FROM duty WHERE id = $1", &[id.into()])?;
+    let row = tx.one(
+        "SELECT duty.submission, duty.kind, submission.received_at, submission.site, submission.form, submission.test
+         FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE duty.id = $1",
+        &[id.into()],
+    )?;
     let Some(row) = row else { return Ok(Settled::default()) };
     let (submission, kind) = (row.opt_text(0)?, row.text(1)?);
     let mut settled = Settled {
@@ -159,6 +166,7 @@ fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -
     leaf_of_duty(tx, (submission, id), &format!("{kind}_{event}"), now, rule.as_deref())?;
     if matches!(outcome, Outcome::Done | Outcome::Cancel(_)) {
         tx.execute("DELETE FROM payload WHERE duty = $1", &[id.into()])?;
+        count_late(tx, &row, now)?;
     }
     let Some(submission) = submission else {
         return Ok(settled);
@@ -172,4 +180,26 @@ fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -
         settled.deleting = submission.parse().ok();
     }
     Ok(settled)
+}
+
+/// Counts a submission whose last mail is done now, and should have been earlier. The row is that of [`after_settling`].
+fn count_late(tx: &mut Tx<'_>, row: &Row, now: Timestamp) -> Result<(), StoreError> {
+    let (Some(submission), Some(received)) = (row.opt_text(0)?, row.opt_int(2)?) else {
+        return Ok(());
+    };
+    let is_mail = matches!(row.parse(1)?, DutyKind::DepartmentMail | DutyKind::Receipt);
+    if !is_mail || now.duration_since(time(received)) <= IN_TIME || owes_mail(tx, submission)? {
+        return Ok(());
+    }
+    let scope = Scope {
+        site: row.opt_text(3)?.unwrap_or_default(),
+        form: row.opt_text(4)?.unwrap_or_default(),
+        test: row.opt_int(5)?.unwrap_or(0) != 0,
+    };
+    scope.add(tx, Counter::Late, 1)
+}
+
+fn owes_mail(tx: &mut Tx<'_>, submission: &str) -> Result<bool, StoreError> {
+    let sql = format!("SELECT 1 FROM submission WHERE id = $1 AND {OWES_MAIL}");
+    Ok(tx.one(&sql, &[submission.into()])?.is_some())
 }

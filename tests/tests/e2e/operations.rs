@@ -1,0 +1,252 @@
+//! What a supervisor, Prometheus and the broker's operator see of the real programs.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use kvit_tests::{Message, Program, TestBed, report, until};
+use runtime::metric::METRICS;
+use serde_json::{Value, json};
+
+const SERVICES: [&str; 3] = ["kvit-intake", "kvit-mailer", "kvit-scheduler"];
+
+fn numbered(n: u32) -> Message {
+    let uuid = uuid::Uuid::from_u128(0x6000 + u128::from(n)).to_string();
+    Message::json(&report(&uuid, &json!({"e_mail": format!("c{n}@borger.example")})))
+}
+
+/// The names in a page of metrics, without what a histogram adds to its own.
+fn families(page: &str) -> BTreeSet<String> {
+    let lines = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    lines
+        .filter_map(|line| line.split(' ').next().map(str::to_owned))
+        .collect()
+}
+
+/// `promtool check metrics`: names, types and help as Prometheus wants them.
+fn lint(page: &str) -> anyhow::Result<()> {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("promtool could not be run")?;
+    promtool.stdin.take().context("its input")?.write_all(page.as_bytes())?;
+    let output = promtool.wait_with_output()?;
+    let said = [output.stdout, output.stderr].concat();
+    ensure!(
+        output.status.success() && said.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_is_explained_and_as_prometheus_wants_it() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let mut programs = Vec::new();
+    for name in SERVICES {
+        programs.push(bed.spawn(name).await?);
+    }
+    for n in 0..5 {
+        bed.publish(&numbered(n)).await?;
+    }
+    bed.publish(&Message::bytes("not JSON")).await?;
+    bed.until_deleted(6).await?;
+    until("the scheduler has measured it", async || {
+        let (_, page) = programs[2].probe("/metrics").await?;
+        let done = [
+            "kvit_submissions_deleted 5",
+            "kvit_quarantine_waiting 1",
+            "kvit_submissions_missed 0",
+        ];
+        Ok(done
+            .iter()
+            .all(|line| page.contains(&format!("\n{line}\n")))
+            .then_some(()))
+    })
+    .await?;
+
+    let listed: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    let mut seen = BTreeSet::new();
+    for program in &programs {
+        let (code, answer) = program.probe("/metrics").await?;
+        assert_eq!(code, 200);
+        let (_, page) = answer.split_once("\r\n\r\n").context("a page")?;
+        lint(page)?;
+        let names = families(page);
+        let unlisted: Vec<_> = names.iter().filter(|name| !listed.contains(name.as_str())).collect();
+        assert!(unlisted.is_empty(), "not in docs/metrics.md: {unlisted:?}");
+        seen.extend(names);
+    }
+    for name in [
+        "kvit_check_up",
+        "kvit_mail_delivery_seconds",
+        "kvit_mails_total",
+        "kvit_evidence_lag_seconds",
+        "messaging_client_consumed_messages_total",
+        "messaging_client_sent_messages_total",
+        "messaging_process_duration_seconds",
+    ] {
+        assert!(seen.contains(name), "{name} is not measured: {seen:?}");
+    }
+    Ok(())
+}
+
+/// What a service has told its supervisor so far.
+struct Supervisor {
+    socket: UnixDatagram,
+    told: String,
+}
+
+impl Supervisor {
+    async fn until_told(&mut self, words: &str) -> anyhow::Result<()> {
+        let told = until("the supervisor is told", async || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = self.socket.recv(&mut buffer) {
+                self.told.push_str(&String::from_utf8_lossy(&buffer[..length]));
+                self.told.push('\n');
+            }
+            Ok(self.told.contains(words).then_some(()))
+        })
+        .await;
+        told.with_context(|| format!("{words:?} is not in {:?}", self.told))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_hears_that_a_service_runs_lives_and_stops() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    for name in SERVICES {
+        let path = bed.path(&format!("{name}.notify"));
+        let socket = UnixDatagram::bind(&path)?;
+        socket.set_nonblocking(true)?;
+        let mut supervisor = Supervisor {
+            socket,
+            told: String::new(),
+        };
+        let path = path.display().to_string();
+        let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "2000000")];
+        let mut program = bed.spawn_with(name, &environment).await?;
+        supervisor.until_told("READY=1").await?;
+        supervisor.until_told("WATCHDOG=1").await?;
+        program.until_ready().await?;
+        supervisor.until_told("STATUS=ready").await?;
+        // A process that holds keys leaves no memory behind.
+        let core = program.limit("Max core file size")?;
+        assert_eq!(core.split_ascii_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"]);
+        assert_eq!(program.terminate().await?.code(), Some(0));
+        supervisor.until_told("STOPPING=1").await?;
+    }
+    Ok(())
+}
+
+/// The definitions with another virtual host, other users, and a password that is the user's name.
+fn definitions(host: &str) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/rabbitmq/definitions.json"
+    ))?;
+    let mut value: Value = serde_json::from_str(&text)?;
+    value["vhosts"] = json!([{"name": host}]);
+    for part in ["permissions", "queues", "exchanges", "bindings"] {
+        for one in value[part].as_array_mut().context("a list")? {
+            ensure!(one["vhost"] == "kvit", "{one} is in another virtual host");
+            one["vhost"] = json!(host);
+        }
+    }
+    Ok(value)
+}
+
+/// A submission goes its whole way where every program logs in as itself and nobody may declare anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_definitions_give_every_program_what_it_needs_and_no_more() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let rabbit = &bed.host.node.rabbit;
+    let file = bed.path("definitions.json");
+    std::fs::write(&file, definitions(&bed.host.name)?.to_string())?;
+    let users = ["kvit-intake", "kvit-mailer", "kvit-scheduler", "site-eksempel"];
+    tokio::task::block_in_place(|| -> anyhow::Result<()> {
+        rabbit.ctl(&["import_definitions", &file.display().to_string()])?;
+        for user in users {
+            rabbit.ctl(&["change_password", user, "pw"])?;
+        }
+        Ok(())
+    })?;
+    let url = |user: &str| format!("amqp://{user}:pw@127.0.0.1:{}/{}", rabbit.port(), bed.host.name);
+    let mut programs: Vec<Program> = Vec::new();
+    for name in SERVICES {
+        let url = url(name);
+        let environment = [("KVIT_BROKER__URL", url.as_str()), ("KVIT_BROKER__DECLARE", "false")];
+        programs.push(bed.spawn_with(name, &environment).await?);
+    }
+    for program in &mut programs {
+        program.until_ready().await?;
+    }
+    let site = bed.path("site.json");
+    std::fs::write(&site, &numbered(1).body)?;
+    let sent = tokio::task::block_in_place(|| {
+        let mut kvit = Command::new(kvit_tests::program("kvit")?);
+        kvit.args(["submission", "send", "--site", "eksempel", "--no-declare", "--config"]);
+        kvit.arg(bed.config())
+            .arg(&site)
+            .env("KVIT_BROKER__URL", url("site-eksempel"));
+        kvit.output().context("kvit could not be run")
+    })?;
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    bed.until_deleted(1).await?;
+    assert_eq!(bed.inbox.count(), 2);
+
+    // A mailer's login sees no submission, and a site's neither its own nor an event of another.
+    for (user, queue) in [
+        ("kvit-mailer", "kvit.submissions.eksempel"),
+        ("kvit-scheduler", "kvit.submissions.eksempel"),
+        ("site-eksempel", "kvit.submissions.eksempel"),
+        ("site-eksempel", "kvit.duties.mail"),
+    ] {
+        let refused = consume(&url(user), queue).await?;
+        assert!(refused.contains("may not"), "{user} may read {queue}: {refused}");
+    }
+    Ok(())
+}
+
+/// What the broker says to somebody who would consume a queue.
+async fn consume(url: &str, queue: &str) -> anyhow::Result<String> {
+    let (said_in, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let link = broker::Link::new(
+        url,
+        broker::Options {
+            declare: false,
+            name: "somebody".to_owned(),
+            on_state: std::sync::Arc::new(move |state| {
+                let _ = said_in.send(state);
+            }),
+        },
+    );
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let end = shutdown.clone();
+    let queues = vec![queue.to_owned()];
+    let trying = tokio::spawn(async move {
+        link.consume(queues, 1, end, |_| async { broker::Verdict::Requeue })
+            .await;
+    });
+    let heard = tokio::time::timeout(Duration::from_secs(30), async {
+        while let Some(state) = said.recv().await {
+            match state {
+                broker::State::Down(words) if words.contains("not consumed yet") => {}
+                broker::State::Down(words) => return words,
+                broker::State::Up => return "up".to_owned(),
+            }
+        }
+        String::new()
+    })
+    .await?;
+    shutdown.cancel();
+    trying.await?;
+    Ok(heard)
+}
