@@ -252,42 +252,50 @@ fn words(report: &Report) -> String {
     if report.leaves == 0 {
         return "the ledger is not behind its evidence: there is nothing to restore".to_owned();
     }
-    let (done, doubtful) = if report.dry_run {
-        ("would be brought up to", String::new())
+    let done = if report.dry_run {
+        "would be brought up to"
     } else {
-        let mails = format!(
-            "\n{} mails wait to be sent; one that went out in the last moments before the loss goes out again, under the \
+        "is up to"
+    };
+    let mut lines = vec![
+        format!(
+            "the ledger {done} its evidence: {} leaves it did not have",
+            report.leaves
+        ),
+        format!(
+            "{} submissions deleted, {} duties settled",
+            report.deletions, report.settled
+        ),
+    ];
+    if !report.dry_run {
+        lines.push(format!(
+            "{} mails wait to be sent; one that went out in the last moments before the loss goes out again, under the \
              same Message-ID, and is counted as possible_mail",
             report.doubtful
-        );
-        ("is up to", mails)
-    };
-    let mut words = format!(
-        "the ledger {done} its evidence: {} leaves it did not have\n{} submissions deleted, {} duties settled{doubtful}",
-        report.leaves, report.deletions, report.settled,
-    );
+        ));
+    }
     if report.quarantined_again > 0 {
-        words += &format!(
-            "\n{} messages stand in quarantine again, though they were tried again after the backup: ask the department \
+        lines.push(format!(
+            "{} messages stand in quarantine again, though they were tried again after the backup: ask the department \
              before you try or discard them",
             report.quarantined_again
-        );
+        ));
     }
     if report.to_do_again > 0 {
-        words += &format!(
-            "\n{} acts after the backup are to be done again: dates of events (kvit event set, cancel), certificates \
+        lines.push(format!(
+            "{} acts after the backup are to be done again: dates of events (kvit event set, cancel), certificates \
              (kvit key add)",
             report.to_do_again
-        );
+        ));
     }
     if !report.lost.is_empty() {
-        words += &format!(
-            "\n{} submissions were accepted after the backup, were not delivered as far as the evidence says, and are \
-             gone with the lost ledger: the sites still have them, for they were never told that they may go.\n\
-             Let the sites send them again: {}",
-            report.lost.len(),
-            report.lost.iter().cloned().collect::<Vec<_>>().join(" ")
-        );
+        lines.push(format!(
+            "{} submissions were accepted after the backup, were not delivered as far as the evidence says, and are \
+             gone with the lost ledger: the sites still have them, for they were never told that they may go.",
+            report.lost.len()
+        ));
+        let ids: Vec<_> = report.lost.iter().cloned().collect();
+        lines.push(format!("Let the sites send them again: {}", ids.join(" ")));
     }
-    words
+    lines.join("\n")
 }

@@ -1,4 +1,4 @@
-//! The list of registrations as LibreOffice reads it: what a department's own program shows, and runs nothing of.
+//! The list of registrations as `LibreOffice` reads it: what a department's own program shows, and runs nothing of.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn registration(number: usize, name: &str, completed: i64) -> Message {
     Message::json(&body)
 }
 
-/// The whole workbook as LibreOffice holds it, in its own XML.
+/// The whole workbook as `LibreOffice` holds it, in its own XML.
 fn as_libreoffice_reads(xlsx: &[u8], folder: &Path) -> anyhow::Result<String> {
     fs::write(folder.join("liste.xlsx"), xlsx)?;
     let profile = format!("-env:UserInstallation=file://{}", folder.join("profile").display());

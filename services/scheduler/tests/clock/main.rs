@@ -125,7 +125,7 @@ fn whenever_one_looks_each_planned_time_is_run_once_and_what_was_missed_once() {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
             // Every few minutes; one time in a hundred it was down for up to ten days.
-            let minutes = if (seed >> 33) % 100 == 0 {
+            let minutes = if (seed >> 33).is_multiple_of(100) {
                 (seed >> 40) % 14_400
             } else {
                 (seed >> 40) % 240
