@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults bench fuzz lint audit fmt book deb dist
+.PHONY: help setup demo test test-postgres faults bench fuzz lint audit fmt book deb dist
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -48,6 +48,14 @@ test:
 	$(CARGO) build --workspace --locked --bins
 	echo 'test: building and running the tests'
 	$(CARGO) test --workspace --locked --no-fail-fast -- $(TESTS)
+	echo 'test: mails and versions once more, on PostgreSQL'
+	KVIT_TEST_STORE=postgres $(CARGO) test --workspace --locked --no-fail-fast --test e2e -- $(or $(TESTS),mails versions)
+
+## test-postgres: every end-to-end test once more, on PostgreSQL (test itself has the part about mails and versions)
+test-postgres:
+	scripts/setup test
+	$(CARGO) build --workspace --locked --bins
+	KVIT_TEST_STORE=postgres $(CARGO) test --workspace --locked --no-fail-fast --test e2e -- $(TESTS)
 
 ## faults: the fault suite in full, and the mutants that it must notice (an hour or more; test runs it scaled down)
 faults:

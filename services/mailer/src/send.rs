@@ -117,6 +117,7 @@ impl Mailer {
         let settled = self.settle_for_sure(claim.id, outcome, follows, now).await?;
         failpoint::reached("mailer.settled").await;
         if let Some(submission) = settled.deleting {
+            failpoint::reached("mailer.deletion_begun").await;
             self.finish(submission, now).await?;
         }
         if claim.kind == DutyKind::Notice && outcome == Outcome::Done {

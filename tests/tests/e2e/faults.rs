@@ -317,7 +317,11 @@ async fn an_idle_service_stays_below_64_megabytes() -> anyhow::Result<()> {
         program.until_ready().await?;
     }
     let idle = measured("at first", &programs)?;
-    assert!(idle.iter().all(|(resident, _)| *resident < IDLE_BYTES), "{idle:?}");
+    // PostgreSQL's connections have a thread each, and an unoptimised program's text is most of the rest.
+    if bed.stores().engine() == Engine::Sqlite {
+        assert!(idle.iter().all(|(resident, _)| *resident < IDLE_BYTES), "{idle:?}");
+    }
+    assert!(idle.iter().all(|(_, own)| *own < OWN_BYTES), "{idle:?}");
     for n in 0..50 {
         bed.publish(&numbered(n)).await?;
     }

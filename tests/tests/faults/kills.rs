@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use kvit_tests::{Engine, Peers, TestBed, within};
 
-use crate::bed::{Fleet, Load, PATIENCE, SERVICES, Tally, scaled};
+use crate::bed::{Fleet, Load, PATIENCE, SERVICES, Tally, is_full, scaled};
 use crate::oracle::came_through;
 use crate::points::{POINTS, Way};
 
@@ -27,8 +27,11 @@ async fn nothing_is_lost_by_kills(engine: Engine) -> anyhow::Result<()> {
     let mut load = Load::default();
     let mut kills = 0;
     for round in 0..scaled(1, 5) {
-        for (point, service, way) in POINTS {
-            if matches!(way, Way::Event | Way::Certificate | Way::Notice) {
+        for (n, (point, service, way)) in POINTS.into_iter().enumerate() {
+            let elsewhere = matches!(way, Way::Event | Way::Certificate | Way::Notice);
+            // Scaled down, each engine has every other point.
+            let other = !is_full() && (n % 2 == 0) != (engine == Engine::Sqlite);
+            if elsewhere || other {
                 continue;
             }
             // Not at the first time: what a kill left in hand comes back alone and first, and must not die for ever.
@@ -40,7 +43,7 @@ async fn nothing_is_lost_by_kills(engine: Engine) -> anyhow::Result<()> {
         }
     }
     kills += die_at_random(&mut fleet, &mut load, &bed).await?;
-    let rest = scaled(60, 2_000_u32).saturating_sub(load.reports);
+    let rest = scaled(40, 2_000_u32).saturating_sub(load.reports);
     load.send(&bed, rest).await?;
     let again = came_through(&bed, &load, PATIENCE).await?;
     fleet.ensure_alive()?;
@@ -68,10 +71,8 @@ async fn die_at(
         Way::HalfDeleted => {
             // The scheduler is away, or it would finish at once what the mailer leaves behind.
             fleet.kill("kvit-scheduler")?;
-            for _ in 0..2 {
-                let plan = ("kvit-mailer", "mailer.settled=kill@2", Way::Report);
-                Box::pin(die_at(fleet, load, bed, plan)).await?;
-            }
+            let plan = ("kvit-mailer", "mailer.deletion_begun=kill", Way::Report);
+            Box::pin(die_at(fleet, load, bed, plan)).await?;
             fleet.kill("kvit-mailer")?;
         }
         _ => {}
@@ -91,13 +92,10 @@ async fn die_at(
         }
         let died = within(QUIET, "it dies", async || {
             Ok(fleet.get(service)?.was_killed()?.then_some(()))
-        })
-        .await;
-        match died {
-            Ok(()) => Ok(Some(())),
-            Err(_) if fleet.get(service)?.ensure_alive().is_ok() => Ok(None),
-            Err(error) => Err(error),
-        }
+        });
+        // It may have died between the last look and now; an end of another kind is an error.
+        let _quiet = died.await;
+        Ok(fleet.get(service)?.was_killed()?.then_some(()))
     })
     .await?;
     for other in ["kvit-mailer", service] {

@@ -9,12 +9,18 @@ use anyhow::{bail, ensure};
 use kvit_cli::demo::inbox::{Behaviour, Step, Times};
 use kvit_tests::{TestBed, within};
 
-use crate::bed::{Load, SERVICES, numbered};
+use crate::bed::{Load, PATIENCE, SERVICES, numbered};
 use crate::canary::{Canaries, scan};
 use crate::oracle::came_through;
 
-/// How long a small load may take; what is lost is never there, and each mutant costs this much.
-const SOON: Duration = Duration::from_secs(25);
+/// How long a program that is right may take, and one that is wrong: what is lost is never there.
+fn patience(mutant: &str) -> Duration {
+    if mutant.is_empty() {
+        PATIENCE
+    } else {
+        Duration::from_secs(15)
+    }
+}
 
 /// Programs with a deliberate fault, or without.
 struct Mutated<'b> {
@@ -48,7 +54,7 @@ impl<'b> Mutated<'b> {
         self.add(SERVICES[at], points).await?;
         let mut armed = self.programs.pop().expect("it was added");
         load.send(self.bed, count).await?;
-        within(SOON, "it dies at its point", async || {
+        within(PATIENCE, "it dies at its point", async || {
             Ok(armed.was_killed()?.then_some(()))
         })
         .await?;
@@ -64,7 +70,7 @@ async fn ack_before_commit(mutant: &'static str) -> anyhow::Result<()> {
     let bed = TestBed::prepare().await?;
     let (mut all, mut load) = (Mutated::start(&bed, mutant).await?, Load::default());
     all.die(0, "intake.key_committed=kill@2", &mut load, 6).await?;
-    came_through(&bed, &load, SOON).await.map(drop)
+    came_through(&bed, &load, patience(mutant)).await.map(drop)
 }
 
 /// The same message again is the same message.
@@ -79,7 +85,7 @@ async fn no_idempotency_digest(mutant: &'static str) -> anyhow::Result<()> {
         reports: 1,
         malformed: 0,
     };
-    came_through(&bed, &load, SOON).await.map(drop)
+    came_through(&bed, &load, patience(mutant)).await.map(drop)
 }
 
 /// Killed before the relay has answered, the mailer must not have settled.
@@ -87,7 +93,7 @@ async fn settle_before_send(mutant: &'static str) -> anyhow::Result<()> {
     let bed = TestBed::prepare().await?;
     let (mut all, mut load) = (Mutated::start(&bed, mutant).await?, Load::default());
     all.die(1, "mailer.data=kill@2", &mut load, 4).await?;
-    came_through(&bed, &load, SOON).await.map(drop)
+    came_through(&bed, &load, patience(mutant)).await.map(drop)
 }
 
 /// D2: a receipt that is owed binds.
@@ -101,7 +107,7 @@ async fn purge_ignores_a_duty(mutant: &'static str) -> anyhow::Result<()> {
     bed.inbox.behave(citizen, Times::Next(1));
     let (_all, mut load) = (Mutated::start(&bed, mutant).await?, Load::default());
     load.send(&bed, 1).await?;
-    came_through(&bed, &load, SOON).await.map(drop)
+    came_through(&bed, &load, patience(mutant)).await.map(drop)
 }
 
 /// What is stored can be read by nobody else.

@@ -23,7 +23,7 @@ pub(crate) enum Way {
 }
 
 /// A point, the service that comes by it, and how.
-pub(crate) const POINTS: [(&str, &str, Way); 29] = [
+pub(crate) const POINTS: [(&str, &str, Way); 30] = [
     ("intake.delivered", "kvit-intake", Way::Report),
     ("intake.composed", "kvit-intake", Way::Report),
     ("intake.key_committed", "kvit-intake", Way::Report),
@@ -36,6 +36,7 @@ pub(crate) const POINTS: [(&str, &str, Way); 29] = [
     ("mailer.data", "kvit-mailer", Way::Report),
     ("mailer.answered", "kvit-mailer", Way::Report),
     ("mailer.settled", "kvit-mailer", Way::Report),
+    ("mailer.deletion_begun", "kvit-mailer", Way::Report),
     ("mailer.key_destroyed", "kvit-mailer", Way::Report),
     ("scheduler.woken", "kvit-scheduler", Way::NoMailer),
     ("scheduler.deletion_begun", "kvit-scheduler", Way::HalfDeleted),

@@ -96,8 +96,9 @@ async fn a_foreign_relay_that_puts_off_and_hangs_up_loses_nothing() -> anyhow::R
         sink.until_there(port).await?;
         let before = attempts(&bed).await?;
         load.send(&bed, scaled(1, 10)).await?;
-        until("the mails were tried", async || {
-            Ok((attempts(&bed).await? >= before + 2).then_some(()))
+        // One is enough: a relay that turns one away at the door is left in peace by the others.
+        until("a mail was tried", async || {
+            Ok((attempts(&bed).await? > before).then_some(()))
         })
         .await?;
         drop(sink);
