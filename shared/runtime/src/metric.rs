@@ -291,6 +291,12 @@ pub const METRICS: &[Metric] = &[
         "Numbers that are missing in a site's own count of its messages",
     ),
     gauge(
+        "kvit_site_copies_unconfirmed",
+        SCHEDULER,
+        &["site"],
+        "Submissions whose site has not said within 24 hours that its own copy is gone, where it should",
+    ),
+    gauge(
         "kvit_events_waiting",
         SCHEDULER,
         &["site"],
