@@ -17,6 +17,7 @@ TESTS ?=
 # make fuzz SECONDS_EACH=600 looks for longer, and make bench JSON=1 prints figures for programs.
 SECONDS_EACH ?= 60
 JSON ?=
+PARTS ?=
 
 TOOLS := $(CURDIR)/.tools
 lint audit book deb dist: export PATH := $(TOOLS)/cargo/bin:$(TOOLS)/python/bin:$(PATH)
@@ -65,10 +66,11 @@ faults:
 	KVIT_FAULTS=full $(CARGO) test --workspace --locked --no-fail-fast --test faults -- --nocapture --test-threads=1 $(TESTS)
 	scripts/mutants
 
-## bench: what encrypting costs beside sequoia alone, in release (JSON=1: for programs); fails above the bar
+## bench: what Kvit costs, in release, against its bars (JSON=1: for programs; PARTS="drain latency": only those)
 bench:
-	scripts/setup build
-	$(CARGO) bench --quiet --locked --package kvit-tests --bench kvit-bench -- $(if $(JSON),--json)
+	scripts/setup bench
+	$(CARGO) build --release --workspace --locked --bins
+	$(CARGO) bench --quiet --workspace --locked --bench kvit-bench -- $(if $(JSON),--json) $(PARTS)
 
 ## fuzz: every fuzz target for a minute (SECONDS_EACH=600: for ten)
 fuzz:

@@ -58,7 +58,7 @@ pub(crate) struct Row {
 }
 
 /// Everything that the bare loop needs, chosen beforehand.
-struct Bare {
+pub(crate) struct Bare {
     keys: Vec<Key<PublicParts, UnspecifiedRole>>,
     signer: Option<KeyPair>,
     now: SystemTime,
@@ -127,6 +127,26 @@ pub(crate) fn table(rows: &[Row]) -> String {
 }
 
 impl Bare {
+    /// To a new Curve25519 certificate, signed.
+    pub(crate) fn curve25519() -> anyhow::Result<Self> {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().context("reading a fixed time")?;
+        let make = |user_id| make(user_id, CipherSuite::Cv25519, now);
+        let (signer, cert) = (
+            make("Kvit <kvit@eksempel.example>")?,
+            make("Teknik <teknik@eksempel.example>")?,
+        );
+        Ok(Self {
+            keys: encryption_keys(&cert, now)?,
+            signer: Some(signing_pair(&signer, now)?),
+            now: now.into(),
+        })
+    }
+
+    /// Encrypts the ordinary mail.
+    pub(crate) fn encrypt_a_mail(&self) -> anyhow::Result<usize> {
+        self.encrypt(&plaintext())
+    }
+
     fn encrypt(&self, plaintext: &[u8]) -> anyhow::Result<usize> {
         let features = Features::empty().set_seipdv1();
         let recipients: Vec<_> = self

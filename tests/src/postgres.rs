@@ -99,6 +99,13 @@ impl Server {
         })
     }
 
+    /// The process id of the private server, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        let running = self.private.as_ref()?.running();
+        running.as_ref().map(Child::id)
+    }
+
     /// The server's own database.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -1,0 +1,278 @@
+//! What the irreducible operations cost, each alone and bare: the limit that Kvit is held against.
+//!
+//! A submission is one message consumed and acknowledged, one mail sealed, two mails given to the relay, and two commits
+//! to a store that is on the disk when it says so; and one message is published with a confirm. The *composite limit* is
+//! the number of cores divided by the CPU time of these, the broker's and the relay's shares included. Nothing that Kvit
+//! adds (checking, deduplicating, a ledger, retries, evidence) is in it.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use futures::StreamExt as _;
+use lapin::options::QueueDeclareOptions;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+use serde::Serialize;
+use store::{Journal, Migration, Options, Store, StoreError};
+
+use crate::process::{Cpu, cpu};
+use crate::rig::{Plan, Rig};
+use crate::{load, sealing};
+
+/// How long sealing is measured.
+const SEALING: Duration = Duration::from_secs(3);
+/// How many mails, messages and rows the others are measured with.
+const COUNT: u64 = 10_000;
+/// How many go together where the operation allows it: confirms, acknowledgements, rows of a commit.
+const TOGETHER: u64 = 64;
+/// The size of a sealed department mail of the drain, and of its receipt.
+const MAILS: [usize; 2] = [9_000, 6_500];
+
+/// One operation.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ceiling {
+    pub(crate) operation: &'static str,
+    /// Operations a second, alone on the machine.
+    pub(crate) per_second: f64,
+    /// Microseconds of CPU each, broker and relay included.
+    pub(crate) cpu_us: f64,
+    /// How often a submission needs it.
+    pub(crate) times: f64,
+}
+
+/// All of them, and what follows.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ceilings {
+    pub(crate) cores: usize,
+    pub(crate) operations: Vec<Ceiling>,
+    /// Submissions a second.
+    pub(crate) composite: f64,
+}
+
+/// Measures each operation.
+#[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+pub(crate) async fn run() -> anyhow::Result<Ceilings> {
+    let rig = Rig::prepare(Plan::SQLITE).await?;
+    let cores = std::thread::available_parallelism()?.get();
+    let mut operations = vec![tokio::task::spawn_blocking(move || seal(cores)).await??];
+    operations.push(smtp(&rig)?);
+    operations.extend(amqp(&rig).await?);
+    operations.push(commits(&rig).await?);
+    let micros: f64 = operations.iter().map(|one| one.cpu_us * one.times).sum();
+    Ok(Ceilings {
+        cores,
+        operations,
+        composite: cores as f64 * 1e6 / micros,
+    })
+}
+
+/// What was done in a time, at what cost.
+#[expect(clippy::cast_precision_loss, reason = "a number of operations")]
+fn ceiling(operation: &'static str, times: f64, count: u64, took: Duration, spent: f64) -> Ceiling {
+    Ceiling {
+        operation,
+        per_second: count as f64 / took.as_secs_f64(),
+        cpu_us: spent * 1e6 / count as f64,
+        times,
+    }
+}
+
+fn own() -> anyhow::Result<Cpu> {
+    cpu(std::process::id())
+}
+
+fn seal(cores: usize) -> anyhow::Result<Ceiling> {
+    let bare = sealing::Bare::curve25519()?;
+    let (start, before) = (Instant::now(), own()?);
+    let count = std::thread::scope(|scope| {
+        let loops: Vec<_> = (0..cores)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut count = 0u64;
+                    while start.elapsed() < SEALING {
+                        std::hint::black_box(bare.encrypt_a_mail()?);
+                        count += 1;
+                    }
+                    anyhow::Ok(count)
+                })
+            })
+            .collect();
+        loops.into_iter().try_fold(0, |sum, one| {
+            anyhow::Ok(sum + one.join().map_err(|_| anyhow::anyhow!("sealing panicked"))??)
+        })
+    })?;
+    let Cpu(spent) = own()? - before;
+    Ok(ceiling("mail signed and sealed", 1.0, count, start.elapsed(), spent))
+}
+
+/// Mails to the sink by as many connections as Kvit has, each command with its answer, pipelined as RFC 2920 allows.
+fn smtp(rig: &Rig) -> anyhow::Result<Ceiling> {
+    let port = rig.relay();
+    let (start, before, relay) = (Instant::now(), own()?, rig.relay_cpu()?);
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..4).map(|_| scope.spawn(move || converse(port, COUNT / 4))).collect();
+        lanes
+            .into_iter()
+            .try_for_each(|lane| lane.join().map_err(|_| anyhow::anyhow!("a lane panicked"))?)
+    })?;
+    let took = start.elapsed();
+    let (Cpu(own), Cpu(relay)) = (own()? - before, rig.relay_cpu()? - relay);
+    Ok(ceiling("mail given to the relay", 2.0, COUNT, took, own + relay))
+}
+
+fn converse(port: u16, mails: u64) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_nodelay(true)?;
+    let mut answers = BufReader::new(stream.try_clone()?);
+    answer(&mut answers, "220")?;
+    stream.write_all(b"EHLO bench.example\r\n")?;
+    answer(&mut answers, "250")?;
+    let bodies = MAILS.map(|bytes| {
+        let line = [b"x".repeat(76), b"\r\n".to_vec()].concat();
+        [line.repeat(bytes / 78), b".\r\n".to_vec()].concat()
+    });
+    for mail in 0..mails {
+        stream.write_all(b"MAIL FROM:<bounce@kommune.example>\r\nRCPT TO:<borger@post.example>\r\nDATA\r\n")?;
+        for code in ["250", "250", "354"] {
+            answer(&mut answers, code)?;
+        }
+        stream.write_all(&bodies[usize::from(mail % 2 == 1)])?;
+        answer(&mut answers, "250")?;
+    }
+    stream.write_all(b"QUIT\r\n")?;
+    Ok(())
+}
+
+fn answer(answers: &mut BufReader<TcpStream>, code: &str) -> anyhow::Result<()> {
+    loop {
+        let mut line = String::new();
+        answers.read_line(&mut line)?;
+        ensure!(line.starts_with(code), "the relay answers {line:?}");
+        if line.as_bytes().get(3) != Some(&b'-') {
+            return Ok(());
+        }
+    }
+}
+
+/// A quorum queue: publishing with confirms, then consuming with acknowledgements, many of either together.
+async fn amqp(rig: &Rig) -> anyhow::Result<[Ceiling; 2]> {
+    let url = rig.bed.host.url(rig.bed.host.node.rabbit.port());
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let mut quorum = FieldTable::default();
+    quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel.queue_declare("bench".into(), durable, quorum).await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let body = load::small(0).body;
+    let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
+    for _ in 0..COUNT / TOGETHER {
+        let mut confirms = Vec::new();
+        for _ in 0..TOGETHER {
+            let persistent = BasicProperties::default().with_delivery_mode(2);
+            let sent = channel.basic_publish(
+                "".into(),
+                "bench".into(),
+                BasicPublishOptions::default(),
+                &body,
+                persistent,
+            );
+            confirms.push(sent.await?);
+        }
+        for confirm in confirms {
+            ensure!(confirm.await?.is_ack(), "a message was refused");
+        }
+    }
+    let (took, count) = (start.elapsed(), COUNT / TOGETHER * TOGETHER);
+    let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
+    let published = ceiling("message published, confirmed", 1.0, count, took, mine + theirs);
+
+    let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
+    channel
+        .basic_qos(u16::try_from(2 * TOGETHER)?, BasicQosOptions::default())
+        .await?;
+    let options = BasicConsumeOptions::default();
+    let mut consumer = channel
+        .basic_consume("bench".into(), "bench".into(), options, FieldTable::default())
+        .await?;
+    for number in 1..=count {
+        let delivery = consumer.next().await.context("a message")??;
+        if number % TOGETHER == 0 {
+            delivery.acker.ack(BasicAckOptions { multiple: true }).await?;
+        }
+    }
+    let took = start.elapsed();
+    let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
+    let consumed = ceiling("message consumed, acknowledged", 1.0, count, took, mine + theirs);
+    connection.close(200, "OK".into()).await?;
+    Ok([published, consumed])
+}
+
+/// A row of two sealed mails and a row of a key: written, and deleted, in a store each.
+async fn commits(rig: &Rig) -> anyhow::Result<Ceiling> {
+    let options = |journal| Options {
+        schema: "bench",
+        journal,
+        migrations: &[Migration {
+            sql: "CREATE TABLE kept (id BIGINT PRIMARY KEY, sealed {bytes} NOT NULL)",
+        }],
+        writers: 1,
+        readers: 1,
+    };
+    let open = |name: &str, journal| {
+        let url = format!("sqlite:{}", rig.bed.path(name).display());
+        anyhow::Ok(Store::new(&url.parse()?, options(journal)))
+    };
+    let (data, keys) = (
+        open("bench.db", Journal::Wal)?,
+        open("bench-keys.db", Journal::Truncate)?,
+    );
+    let (start, before) = (Instant::now(), own()?);
+    for first in (0..COUNT / TOGETHER).map(|group| i64::try_from(group * TOGETHER).unwrap_or_default()) {
+        let group = first..first + i64::try_from(TOGETHER)?;
+        for (store, bytes) in [(&keys, 72), (&data, MAILS[0] + MAILS[1])] {
+            let (group, sealed) = (group.clone(), vec![7; bytes]);
+            let wrote: Result<(), StoreError> = store
+                .write(move |tx| {
+                    for id in group {
+                        tx.execute(
+                            "INSERT INTO kept (id, sealed) VALUES ($1, $2)",
+                            &[id.into(), sealed.as_slice().into()],
+                        )?;
+                    }
+                    Ok(())
+                })
+                .await;
+            wrote?;
+        }
+        for store in [&data, &keys] {
+            let group = group.clone();
+            let deleted: Result<(), StoreError> = store
+                .write(move |tx| {
+                    for id in group {
+                        tx.execute("DELETE FROM kept WHERE id = $1", &[id.into()])?;
+                    }
+                    Ok(())
+                })
+                .await;
+            deleted?;
+        }
+    }
+    let Cpu(spent) = own()? - before;
+    let count = COUNT / TOGETHER * TOGETHER;
+    Ok(ceiling(
+        "kept and deleted in both stores",
+        1.0,
+        count,
+        start.elapsed(),
+        spent,
+    ))
+}
