@@ -127,7 +127,7 @@ impl Ledger {
     pub async fn doubt_unsent(&self) -> Result<u64, StoreError> {
         self.write(move |tx| {
             tx.execute(
-                "UPDATE duty SET state = 'sending', lease_owner = NULL, lease_until = NULL
+                "UPDATE duty SET state = 'sending', lease_owner = NULL, lease_until = 0
                  WHERE state = 'ready' AND kind IN ('department_mail', 'receipt', 'notice')",
                 &[],
             )

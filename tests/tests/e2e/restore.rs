@@ -27,13 +27,14 @@ fn message(number: u8) -> Message {
     ))
 }
 
-/// Lets mails to these wait, and takes those to all others.
+/// Lets mails to these wait, and takes those to all others, whatever was said before.
 fn wait_with(bed: &TestBed, recipients: &[String]) {
     let wait = Behaviour::Refuse {
         recipients: recipients.to_vec(),
         code: 451,
         text: "4.7.1 later".to_owned(),
     };
+    bed.inbox.behave(Behaviour::Accept, Times::All);
     bed.inbox.behave(wait, Times::All);
 }
 
