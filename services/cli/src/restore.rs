@@ -257,13 +257,15 @@ fn words(report: &Report) -> String {
     } else {
         "is up to"
     };
+    // The leaves alone do not say which of them the backup has.
+    let most = if report.dry_run { "at most " } else { "" };
     let mut lines = vec![
         format!(
             "the ledger {done} its evidence: {} leaves it did not have",
             report.leaves
         ),
         format!(
-            "{} submissions deleted, {} duties settled",
+            "{most}{} submissions deleted, {} duties settled",
             report.deletions, report.settled
         ),
     ];

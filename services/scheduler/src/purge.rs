@@ -42,7 +42,7 @@ pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> 
     })
 }
 
-/// What should be gone and is not: a mail that waits, or a fault of ours. Somebody must look.
+/// Says what should be gone and is not: a mail that waits, or a fault of ours. (The metric of it is with the figures.)
 async fn warn_of_the_rest(scheduler: &Scheduler) -> anyhow::Result<()> {
     let there = scheduler.ledger.past_and_there(scheduler.clock.now() - GRACE).await?;
     if there > 0 {
@@ -51,8 +51,6 @@ async fn warn_of_the_rest(scheduler: &Scheduler) -> anyhow::Result<()> {
             "registrations are past their time and still there: kvit schedule run purge --dry-run says why"
         );
     }
-    #[expect(clippy::cast_precision_loss, reason = "a count of registrations is far below 2^53")]
-    metrics::gauge!("kvit_registrations_past_their_time").set(there as f64);
     Ok(())
 }
 
