@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-postgres faults bench fuzz lint audit fmt book deb dist
+.PHONY: help setup demo test test-postgres faults bench journal-bench fuzz lint audit fmt book deb dist
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -31,6 +31,7 @@ setup:
 	scripts/setup build demo test lint
 	scripts/interop-tools
 	scripts/fault-tools
+	scripts/bagit-tool
 	scripts/lint-tools
 
 ## demo: show a real submission from queue to deletion, on a private broker (ONCE=1: end by itself)
@@ -45,6 +46,7 @@ test:
 	scripts/setup test
 	scripts/interop-tools
 	scripts/fault-tools
+	scripts/bagit-tool
 	echo 'test: building the programs that the tests start, stop and kill'
 	$(CARGO) build --workspace --locked --bins
 	echo 'test: building and running the tests'
@@ -72,6 +74,13 @@ bench:
 	$(CARGO) build --release --workspace --locked --bins
 	$(CARGO) bench --quiet --workspace --locked --bench kvit-bench -- $(if $(JSON),--json) $(PARTS)
 
+## journal-bench: the journal's promises at their size: 1,000 entries after a day away, a party among 100,000 in 100 ms
+journal-bench:
+	scripts/setup test
+	$(CARGO) build --workspace --locked --bins
+	KVIT_JOURNAL_SUBMISSIONS=1000 $(CARGO) test --locked --package kvit-tests --test e2e -- --nocapture a_target_that_is_away
+	KVIT_JOURNAL_ENTRIES=100000 $(CARGO) test --locked --package kvit-tests --test e2e -- --nocapture a_large_journal
+
 ## fuzz: every fuzz target for a minute (SECONDS_EACH=600: for ten)
 fuzz:
 	scripts/setup test
@@ -87,7 +96,7 @@ lint:
 	step 'spelling' typos
 	step 'compose file' check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	step 'image file' hadolint deploy/docker/Dockerfile
-	step 'shell' shellcheck .ci/run scripts/check-units scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools scripts/package-tools \
+	step 'shell' shellcheck .ci/run scripts/check-units scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools scripts/bagit-tool scripts/package-tools \
 	    deploy/docker/ready deploy/debian/postinst deploy/debian/prerm deploy/debian/postrm
 	step 'alert rules' promtool check rules deploy/prometheus/kvit.rules.yml
 	step 'tests of the alert rules' promtool test rules deploy/prometheus/kvit.rules.test.yml

@@ -34,13 +34,15 @@ pub enum Service {
     Intake,
     /// `kvit-mailer`
     Mailer,
+    /// `kvit-journaliser`
+    Journaliser,
     /// `kvit-scheduler`
     Scheduler,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Intake, Self::Mailer, Self::Scheduler];
+    pub const ALL: [Self; 4] = [Self::Intake, Self::Mailer, Self::Journaliser, Self::Scheduler];
 }
 
 /// Where the services find their peers; by default the node and the inbox themselves.
@@ -84,6 +86,22 @@ pub struct Running {
 }
 
 impl Running {
+    /// Waits until a check of this name is down, and gives its words.
+    ///
+    /// # Errors
+    ///
+    /// Where none is within a minute.
+    pub async fn until_down(&self, check: &str) -> anyhow::Result<String> {
+        until("a check is down", async || {
+            let checks = self.context.health.list();
+            let found = checks
+                .into_iter()
+                .find(|(name, why)| name.ends_with(check) && why.is_some());
+            Ok(found.and_then(|(_, why)| why).filter(|why| why != "starting"))
+        })
+        .await
+    }
+
     /// Tells them to stop and waits until they have.
     ///
     /// # Errors
@@ -191,6 +209,11 @@ impl TestBed {
         self.dir.path().join(name)
     }
 
+    /// Gives what is run in this process from now on another clock.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
     /// Changes the configuration of what is started from now on.
     ///
     /// # Errors
@@ -219,6 +242,25 @@ impl TestBed {
     ///
     /// Where one fails.
     pub async fn run(&self, services: &[Service]) -> anyhow::Result<Running> {
+        let mut running = self.run_unready(services)?;
+        until("the services are ready", async || {
+            if let Some(ended) = running.tasks.try_join_next() {
+                ended??;
+                anyhow::bail!("a service ended");
+            }
+            let checks = running.context.health.list();
+            Ok((checks.len() >= services.len() && running.context.health.is_ready()).then_some(()))
+        })
+        .await?;
+        Ok(running)
+    }
+
+    /// Runs services in this process, and returns at once: for those whose peers are away.
+    ///
+    /// # Errors
+    ///
+    /// Where the configuration cannot be used.
+    pub fn run_unready(&self, services: &[Service]) -> anyhow::Result<Running> {
         let loaded = Loaded::load(&self.config()).map_err(|findings| anyhow::anyhow!("{findings}"))?;
         let loaded = Arc::new(loaded);
         let context = Context {
@@ -231,20 +273,11 @@ impl TestBed {
             match service {
                 Service::Intake => tasks.spawn(kvit_intake::run(loaded, context.scoped("intake"))),
                 Service::Mailer => tasks.spawn(kvit_mailer::run(loaded, context.scoped("mailer"))),
+                Service::Journaliser => tasks.spawn(kvit_journaliser::run(loaded, context.scoped("journaliser"))),
                 Service::Scheduler => tasks.spawn(kvit_scheduler::run(loaded, context.scoped("scheduler"))),
             };
         }
-        let mut running = Running { context, tasks };
-        until("the services are ready", async || {
-            if let Some(ended) = running.tasks.try_join_next() {
-                ended??;
-                anyhow::bail!("a service ended");
-            }
-            let checks = running.context.health.list();
-            Ok((checks.len() >= services.len() && running.context.health.is_ready()).then_some(()))
-        })
-        .await?;
-        Ok(running)
+        Ok(Running { context, tasks })
     }
 
     /// Starts a service as a process of its own; its log is `NAME.log` in the bed's folder.
@@ -418,6 +451,18 @@ impl TestBed {
         self.inbox.mails().into_iter().filter(to).collect()
     }
 
+    /// How many owners have a data key.
+    ///
+    /// # Errors
+    ///
+    /// Where the key store cannot be read.
+    pub async fn data_keys(&self) -> anyhow::Result<usize> {
+        let url = format!("sqlite:{}", self.path("kvit-keys.db").display());
+        let vault = vault::Vault::new(&url.parse()?, vault::WrappingKeys::default());
+        let later = self.clock.now() + jiff::SignedDuration::from_hours(24);
+        Ok(vault.owners_since_before(later, None, 10_000).await?.len())
+    }
+
     /// The key that opens a department's mails.
     ///
     /// # Panics
@@ -535,6 +580,9 @@ connections = 4
 unseal_key_file = "secrets/intake.asc"
 listen = "127.0.0.1:0"
 [mailer]
+listen = "127.0.0.1:0"
+lease = "PT3S"
+[journaliser]
 listen = "127.0.0.1:0"
 lease = "PT3S"
 [scheduler]

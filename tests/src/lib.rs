@@ -7,6 +7,8 @@
 //!
 //! Everything waits for a condition with a deadline ([`until`]); nothing sleeps for a time.
 
+pub mod apache;
+
 mod bed;
 mod canary;
 mod mail;
@@ -16,13 +18,14 @@ mod program;
 mod proxy;
 mod site;
 mod stores;
+pub mod tmpfs;
 mod wait;
 
 pub use bed::{Peers, Running, Service, TestBed};
 pub use canary::seen;
 pub use mail::{Entity, opened, reads};
 pub use node::{Node, VirtualHost, virtual_host};
-pub use program::{Program, kvit, kvit_fails, program};
+pub use program::{Program, kvit, kvit_fails, kvit_reads, program};
 pub use proxy::Proxy;
 pub use site::{Message, payload, report};
 pub use stores::{Engine, Stores};

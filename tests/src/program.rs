@@ -45,6 +45,18 @@ pub async fn kvit(config: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| format!("kvit {} prints no JSON", arguments.join(" ")))
 }
 
+/// As [`kvit()`], with this on standard input.
+///
+/// # Errors
+///
+/// As [`kvit()`].
+pub async fn kvit_reads(config: &Path, arguments: &[&str], input: &str) -> anyhow::Result<Value> {
+    let output = run_kvit(config, arguments, Some(input.to_owned())).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "kvit {}: {said}", arguments.join(" "));
+    serde_json::from_slice(&output.stdout).with_context(|| format!("kvit {} prints no JSON", arguments.join(" ")))
+}
+
 /// Runs `kvit …`, which must fail, and gives its exit status and what it says.
 ///
 /// # Errors
@@ -58,10 +70,22 @@ pub async fn kvit_fails(config: &Path, arguments: &[&str]) -> anyhow::Result<(i3
 }
 
 async fn output_of_kvit(config: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+    run_kvit(config, arguments, None).await
+}
+
+async fn run_kvit(config: &Path, arguments: &[&str], input: Option<String>) -> anyhow::Result<Output> {
     let mut command = Command::new(program("kvit")?);
     command.args(arguments).arg("--json").arg("--config").arg(config);
-    command.stdin(Stdio::null());
-    tokio::task::spawn_blocking(move || command.output())
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    let running = move || {
+        let mut child = command.spawn()?;
+        if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
+            std::io::Write::write_all(&mut pipe, input.as_bytes())?;
+        }
+        child.wait_with_output()
+    };
+    tokio::task::spawn_blocking(running)
         .await?
         .context("kvit could not be run")
 }

@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// The signed log of what happened, and its proofs
     #[command(subcommand)]
     Evidence(EvidenceCommand),
+    /// The embedded journal; what identifies a person is read from standard input
+    #[command(subcommand)]
+    Journal(crate::journal::args::JournalCommand),
     /// Brings a ledger that was restored from a backup up to its evidence
     Restore(RestoreArgs),
 }

@@ -84,6 +84,7 @@ fn create_with(dir: &Path, state: Option<&Path>) -> anyhow::Result<Created> {
     let (intake_certificate, _) = files.pair(dir, "intake", "Kvit (Eksempel Kommune)", None, now)?;
     let mailbox = "Eksempel Kommune <kvittering@eksempel.example>";
     let (signing_certificate, _) = files.pair(dir, "signing", mailbox, None, now)?;
+    files.pair(dir, "journal", "Kvit journal (Eksempel Kommune)", None, now)?;
     let mailbox = "Teknik & Miljø <teknik@eksempel.example>";
     let (department_certificate, department_fingerprint) =
         files.pair(dir, "teknik-miljoe", mailbox, Some(EXAMPLE_LASTS), now)?;

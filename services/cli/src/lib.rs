@@ -17,6 +17,7 @@ mod evidence;
 mod form;
 mod generate;
 mod init;
+mod journal;
 mod key;
 mod pause;
 mod quarantine;
@@ -102,5 +103,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Registration(args) => registration::run(&config, args, json).await,
         Command::Evidence(args) => evidence::run(&config, args, json).await,
         Command::Restore(args) => restore::run(&config, args, json).await,
+        Command::Journal(args) => journal::run(&config, args, json).await,
     }
 }

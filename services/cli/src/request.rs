@@ -16,7 +16,7 @@ const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked for.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Asks, and answers the answer.
 ///

@@ -56,7 +56,7 @@ pub(crate) async fn run(config: &ConfigArgs, command: SubmissionCommand, json: b
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     if file == Path::new("-") {
         let mut bytes = Vec::new();
         std::io::stdin()

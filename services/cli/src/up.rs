@@ -28,6 +28,10 @@ pub(crate) async fn serve(loaded: Arc<Loaded>, context: Context) -> anyhow::Resu
         let mut services = JoinSet::new();
         services.spawn(kvit_intake::run(Arc::clone(&loaded), context.scoped("intake")));
         services.spawn(kvit_mailer::run(Arc::clone(&loaded), context.scoped("mailer")));
+        services.spawn(kvit_journaliser::run(
+            Arc::clone(&loaded),
+            context.scoped("journaliser"),
+        ));
         services.spawn(kvit_scheduler::run(loaded, context.scoped("scheduler")));
         // The probes outlive the services, so that a drain can be watched.
         let served = tokio_util::sync::CancellationToken::new();

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::form::{JournalWhen, JournalWord, Notify};
+use domain::form::{JournalRule, JournalWhen, JournalWord, Notify};
 use domain::lineage::Order;
 use domain::submission::Kept;
 use domain::{
     DutyId, DutyKind, DutyState, EmailAddress, Form, Kind, Language, Reason, Reference, Submission, SubmissionId, Value,
 };
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use ledger::{Arrival, EventSaid, Lineage, NewDuty, NewSubmission, Payload, ReceiptAddress};
 use letter::Parcel;
 use vault::{DataKey, Index, Purpose};
@@ -155,15 +156,15 @@ impl Case<'_> {
         self.form.kind == Kind::Registration && !self.late && !self.withdrawn()
     }
 
-    /// Whether and how the journal gets a copy of its own.
-    pub(crate) fn journal(&self) -> Option<(DutyState, Option<Reason>)> {
+    /// Whether and how the journal gets a copy of its own (J1): held where a person must mark it first.
+    pub(crate) fn journal(&self) -> Option<DutyState> {
         if self.arrival.test || self.late {
             return None;
         }
         match &self.form.journal.as_ref()?.when {
             JournalWhen::Word(JournalWord::Never) => None,
-            JournalWhen::Word(JournalWord::Always) => Some((DutyState::Ready, None)),
-            JournalWhen::Word(JournalWord::Marked) => Some((DutyState::Held, None)),
+            JournalWhen::Word(JournalWord::Always) => Some(DutyState::Ready),
+            JournalWhen::Word(JournalWord::Marked) => Some(DutyState::Held),
             JournalWhen::Field(condition) => {
                 let given = match self.checked.answers.get(&condition.field)? {
                     Value::Text(text) | Value::Number(text) => text == &condition.equals,
@@ -173,7 +174,7 @@ impl Case<'_> {
                     }
                     _ => false,
                 };
-                given.then_some((DutyState::Ready, None))
+                given.then_some(DutyState::Ready)
             }
         }
     }
@@ -196,6 +197,7 @@ impl Case<'_> {
             state,
             reason,
             payload: None,
+            expires_at: None,
         }
     }
 
@@ -220,11 +222,31 @@ impl Case<'_> {
             let duty = self.duty(DutyKind::Extract, "extract", DutyState::Held, None);
             duties.push(sealer.with(duty, Purpose::Registration, &kept.encode())?);
         }
-        if let Some((state, reason)) = self.journal() {
-            let duty = self.duty(DutyKind::Journal, "journal", state, reason);
-            duties.push(sealer.with(duty, Purpose::Journal, &kept.encode())?);
+        self.journal_duties(sealer, kept, duties)
+    }
+
+    /// A duty for each journal that the form names, with a copy of its own; the role says which (J4).
+    fn journal_duties(&self, sealer: &Sealer<'_>, kept: &Kept, duties: &mut Vec<NewDuty>) -> Result<(), Trouble> {
+        let (Some(state), Some(rule)) = (self.journal(), &self.form.journal) else {
+            return Ok(());
+        };
+        let copy = kept.encode();
+        for target in rule.targets() {
+            let duty = NewDuty {
+                expires_at: self.unmarked_until(state, rule),
+                ..self.duty(DutyKind::Journal, target, state, None)
+            };
+            duties.push(sealer.with(duty, Purpose::Journal, &copy)?);
         }
         Ok(())
+    }
+
+    /// How long a copy waits to be marked, by the calendar in UTC.
+    fn unmarked_until(&self, state: DutyState, rule: &JournalRule) -> Option<Timestamp> {
+        let wait = rule.wait.as_deref().and_then(domain::form::parse_period)?;
+        let received = self.message.received_at.to_zoned(TimeZone::UTC);
+        let until = received.checked_add(wait).ok()?.timestamp();
+        (state == DutyState::Held).then_some(until)
     }
 
     pub(crate) fn new_submission(

@@ -121,6 +121,7 @@ impl Intake {
                     department: Some(department.clone()),
                     state: DutyState::Ready,
                     reason: None,
+                    expires_at: None,
                     payload: Some(Payload {
                         owner: payload.owner,
                         purpose: Purpose::Mail.as_str().to_owned(),

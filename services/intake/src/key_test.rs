@@ -39,6 +39,7 @@ impl Intake {
             department: Some(department),
             state: DutyState::Ready,
             reason: None,
+            expires_at: None,
             payload: Some(Payload {
                 owner: id.0,
                 purpose: Purpose::Mail.as_str().to_owned(),

@@ -8,7 +8,6 @@
 
 mod lanes;
 mod relay;
-mod retry;
 mod send;
 mod transaction;
 

@@ -15,7 +15,6 @@ use vault::{Purpose, Vault, VaultError};
 use worker::{Leases, Notices};
 
 use crate::relay::Connection;
-use crate::retry;
 use crate::transaction::RelayError;
 
 /// What the mailer works with.
@@ -194,7 +193,7 @@ impl Mailer {
     fn next(&self, claim: &Claim, now: Timestamp) -> Timestamp {
         // The duty's id is random enough to keep what failed together from coming back together.
         let jitter = f64::from(claim.id.0.as_bytes()[15]) / 255.0;
-        now + retry::pause(claim.attempts, self.retry.first, self.retry.most, jitter)
+        now + worker::pause(claim.attempts, self.retry.first, self.retry.most, jitter)
     }
 
     /// The notice that a receipt could not be delivered (D3); none where there is nobody to tell.

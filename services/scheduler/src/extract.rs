@@ -292,6 +292,7 @@ impl Scheduler {
             department: Some(list.department.clone()),
             state: DutyState::Ready,
             reason: None,
+            expires_at: None,
             payload: Some(Payload {
                 owner: duty.0,
                 purpose: Purpose::Mail.as_str().to_owned(),

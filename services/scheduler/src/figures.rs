@@ -35,6 +35,7 @@ impl Scheduler {
             metrics::gauge!("kvit_sequence_gaps", "site" => site).set(number(gaps));
         }
         self.measure_backlog().await?;
+        self.measure_journal().await?;
         self.measure_schedules().await
     }
 

@@ -15,6 +15,7 @@ mod checkpoint;
 mod extract;
 mod figures;
 mod follow;
+mod journal;
 mod kept;
 mod keys;
 mod notify;

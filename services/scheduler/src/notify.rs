@@ -9,8 +9,14 @@ use crate::Scheduler;
 const QUIET: SignedDuration = SignedDuration::from_mins(15);
 
 impl Scheduler {
+    /// Puts every notice on its way that a department is owed.
+    pub(crate) async fn tell_departments(&self) -> anyhow::Result<()> {
+        self.tell_of_quarantine().await?;
+        self.tell_of_corrections().await
+    }
+
     /// Puts a notice on its way to every department with messages that nobody has been told of.
-    pub(crate) async fn tell_of_quarantine(&self) -> anyhow::Result<()> {
+    async fn tell_of_quarantine(&self) -> anyhow::Result<()> {
         let now = self.clock.now();
         for waiting in self.ledger.untold_quarantine(now - QUIET).await? {
             let department = waiting.department.clone();

@@ -36,9 +36,13 @@ pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> 
         1 => "1 submission deleted".to_owned(),
         count => format!("{count} submissions deleted"),
     };
-    Ok(match registrations {
+    let done = match registrations {
         0 => submissions,
         count => format!("{submissions}, and what was kept of {count} registrations"),
+    };
+    Ok(match crate::journal::purge(scheduler, shutdown).await? {
+        None => done,
+        Some(journal) => format!("{done}; {journal}"),
     })
 }
 

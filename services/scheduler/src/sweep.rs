@@ -52,7 +52,7 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) 
             () = shutdown.cancelled() => return,
             _ = sweeps.tick() => ("duties and deletions", scheduler.sweep(&mut woken).await),
             _ = measures.tick() => ("the figures", scheduler.measure(&mut gaps).await),
-            _ = notices.tick() => ("notices of quarantine", scheduler.tell_of_quarantine().await),
+            _ = notices.tick() => ("notices", scheduler.tell_departments().await),
             _ = forgets.tick() => ("what is to be forgotten", scheduler.forget().await),
             _ = confirmations.tick() => ("the sites' confirmations", scheduler.miss_confirmations().await),
         };

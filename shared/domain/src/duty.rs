@@ -133,6 +133,24 @@ pub enum Reason {
     Smtp(u16),
     /// A person decided.
     Operator,
+    /// The journal's disk is full.
+    DiskFull,
+    /// The journal's folder cannot be written to.
+    ReadOnly,
+    /// Nobody marked the journal's copy while it waited.
+    Unmarked,
+    /// The form is not configured any more.
+    UnknownForm,
+    /// The journal target is not configured any more.
+    UnknownTarget,
+    /// The form names no theme, which every journal entry must have (J2).
+    ThemeMissing,
+    /// The journal target shows a certificate that is not trusted, or its own cannot be encrypted to.
+    CertificateRefused,
+    /// The journal target refuses it for good.
+    Refused,
+    /// The journal target's status code, 400 to 599.
+    Http(u16),
 }
 
 impl fmt::Display for Reason {
@@ -151,6 +169,15 @@ impl fmt::Display for Reason {
             Self::TooLarge => "too_large",
             Self::Smtp(code) => return write!(f, "smtp_{code}"),
             Self::Operator => "operator",
+            Self::DiskFull => "disk_full",
+            Self::ReadOnly => "read_only",
+            Self::Unmarked => "unmarked",
+            Self::UnknownForm => "unknown_form",
+            Self::UnknownTarget => "unknown_target",
+            Self::ThemeMissing => "theme_missing",
+            Self::CertificateRefused => "certificate_refused",
+            Self::Refused => "refused",
+            Self::Http(code) => return write!(f, "http_{code}"),
         })
     }
 }
@@ -171,9 +198,22 @@ impl FromStr for Reason {
             "files_missing" => Self::FilesMissing,
             "too_large" => Self::TooLarge,
             "operator" => Self::Operator,
+            "disk_full" => Self::DiskFull,
+            "read_only" => Self::ReadOnly,
+            "unmarked" => Self::Unmarked,
+            "unknown_form" => Self::UnknownForm,
+            "unknown_target" => Self::UnknownTarget,
+            "theme_missing" => Self::ThemeMissing,
+            "certificate_refused" => Self::CertificateRefused,
+            "refused" => Self::Refused,
             other => {
-                let code = other.strip_prefix("smtp_").and_then(|code| code.parse().ok());
-                Self::Smtp(code.filter(|code| (400..600).contains(code)).ok_or(UnknownWord)?)
+                let (kind, code) = other.split_once('_').ok_or(UnknownWord)?;
+                let code = code.parse().ok().filter(|code| (400..600).contains(code));
+                match (kind, code) {
+                    ("smtp", Some(code)) => Self::Smtp(code),
+                    ("http", Some(code)) => Self::Http(code),
+                    _ => return Err(UnknownWord),
+                }
             }
         })
     }

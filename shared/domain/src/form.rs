@@ -187,7 +187,27 @@ pub struct JournalRule {
     pub archive: Option<Archive>,
 }
 
+/// The journal inside Kvit, which every installation has.
+pub const EMBEDDED: &str = "embedded";
+
 impl JournalRule {
+    /// The journals that an entry goes to, each once.
+    #[must_use]
+    pub fn targets(&self) -> Vec<&str> {
+        let named: Vec<&str> = match &self.target {
+            None => vec![EMBEDDED],
+            Some(Targets::One(name)) => vec![name],
+            Some(Targets::Several(names)) => names.iter().map(String::as_str).collect(),
+        };
+        let mut once = Vec::with_capacity(named.len());
+        for name in named {
+            if !once.contains(&name) {
+                once.push(name);
+            }
+        }
+        once
+    }
+
     /// Whether nothing of the form is ever journalised.
     #[must_use]
     pub fn is_never(&self) -> bool {
@@ -347,6 +367,13 @@ impl Form {
 
 /// How long before an undelivered mail raises an alarm, where the form says nothing: a day.
 pub const DEFAULT_ALARM_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
+/// A time as ISO 8601 writes it, of the calendar: `P5Y`, `P14D`. Positive.
+#[must_use]
+pub fn parse_period(text: &str) -> Option<jiff::Span> {
+    let span: jiff::Span = text.parse().ok()?;
+    (text.starts_with('P') && span.is_positive()).then_some(span)
+}
 
 /// A duration as ISO 8601 writes it; a day is 24 hours, and months and years, whose length varies, are none.
 #[must_use]

@@ -8,8 +8,8 @@ mod legal;
 mod tests;
 
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::{Span, Timestamp};
 
 use crate::form::{Class, Field, FieldType, Form, parse_duration};
 use crate::submission::Kind;
@@ -227,5 +227,5 @@ fn is_time(text: &str) -> bool {
 
 /// An ISO 8601 period of more than nothing.
 fn is_period(text: &str) -> bool {
-    text.starts_with('P') && text.parse::<Span>().is_ok_and(Span::is_positive)
+    crate::form::parse_period(text).is_some()
 }

@@ -16,6 +16,7 @@ pub mod id;
 pub mod lineage;
 pub mod pause;
 pub mod quarantine;
+pub mod retention;
 pub mod submission;
 pub mod words;
 

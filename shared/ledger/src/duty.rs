@@ -13,6 +13,8 @@ pub use claim::Claim;
 pub use decide::{Decision, DutyFilter, DutyRow};
 pub use settle::{Outcome, Settled};
 
+pub(crate) use settle::settle;
+
 use crate::intake::add_duty;
 use crate::pause::not_paused;
 use crate::{Ledger, NewDuty};

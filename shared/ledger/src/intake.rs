@@ -180,8 +180,9 @@ pub(crate) fn add_duty(
 ) -> Result<(), StoreError> {
     let discharged = duty.state.is_discharged().then(|| now.as_millisecond());
     tx.execute(
-        "INSERT INTO duty (id, submission, kind, role, department, state, reason, attempts, created_at, next_at, done_at, test)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8, $9,
+        "INSERT INTO duty (id, submission, kind, role, department, state, reason, attempts, created_at, next_at, done_at, expires_at,
+             test)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8, $9, $10,
              COALESCE((SELECT test FROM submission WHERE submission.id = $2), 0))",
         &[
             duty.id.to_string().into(),
@@ -193,6 +194,7 @@ pub(crate) fn add_duty(
             duty.reason.map(|reason| reason.to_string()).into(),
             now.as_millisecond().into(),
             discharged.into(),
+            duty.expires_at.map(Timestamp::as_millisecond).into(),
         ],
     )?;
     let Some(payload) = &duty.payload else { return Ok(()) };

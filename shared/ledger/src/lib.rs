@@ -17,6 +17,7 @@ mod extract;
 mod figures;
 mod forecast;
 mod intake;
+mod journal;
 mod lineage;
 mod model;
 mod outbox;
@@ -39,6 +40,10 @@ pub use extract::{ExtractRow, KeptRegistration, NewExtract, Registered};
 pub use figures::{Duplicates, Figures, StateCounts};
 pub use forecast::Forecast;
 pub use intake::Recorded;
+pub use journal::{
+    AnnotationRow, Closed, Delivered, EndingEntry, EntryFilter, EntryRow, FilingRow, Journalised, Marked, NewCase,
+    NewEntry, NewVersion, Package, Theme, VersionRow,
+};
 pub use lineage::Lineage;
 pub use model::{Arrival, EventSaid, NewDuty, NewSubmission, Payload, ReceiptAddress, WorkerId};
 pub use outbox::{EventData, Outgoing, SiteEvent};

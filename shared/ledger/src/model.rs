@@ -53,6 +53,8 @@ pub struct NewDuty {
     pub reason: Option<Reason>,
     /// What is to be sent or kept.
     pub payload: Option<Payload>,
+    /// When a copy that waits to be marked for the journal is given up.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A message's arrival: whose it is, and what its site calls it.

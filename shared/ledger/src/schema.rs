@@ -13,6 +13,7 @@ pub(crate) const OPTIONS: Options = Options {
         Migration { sql: FIGURES },
         Migration { sql: RESTORE },
         Migration { sql: PAUSES },
+        Migration { sql: JOURNAL },
     ],
     writers: 4,
     readers: 2,
@@ -28,6 +29,73 @@ CREATE INDEX duty_figures ON duty (test, kind, state)";
 const RESTORE: &str = "
 ALTER TABLE leaf ADD COLUMN duty TEXT;
 ALTER TABLE worker ADD COLUMN keys TEXT";
+
+/// The embedded journal: its key's public half, cases, entries with their versions, parties (digests alone) and
+/// annotations (sealed), packages for an archive; what outside journals answered; and when an unmarked copy is given up.
+const JOURNAL: &str = "
+ALTER TABLE duty ADD COLUMN expires_at BIGINT;
+CREATE INDEX duty_expires ON duty (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE journal_key (fingerprint TEXT PRIMARY KEY, certificate {bytes} NOT NULL, since BIGINT NOT NULL);
+CREATE TABLE journal_case (
+    number TEXT PRIMARY KEY,
+    title TEXT NOT NULL,
+    kle TEXT,
+    opened_at BIGINT NOT NULL,
+    closed_at BIGINT
+);
+CREATE TABLE journal_marked (submission TEXT PRIMARY KEY, case_number TEXT NOT NULL, title TEXT);
+CREATE TABLE journal_entry (
+    id TEXT PRIMARY KEY,
+    reference TEXT NOT NULL,
+    case_number TEXT NOT NULL,
+    site TEXT NOT NULL,
+    form TEXT NOT NULL,
+    department TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    theme TEXT NOT NULL CHECK (theme <> ''),
+    kle TEXT,
+    received_at BIGINT NOT NULL,
+    journalised_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    period TEXT NOT NULL,
+    archive TEXT NOT NULL,
+    due_at BIGINT,
+    state TEXT NOT NULL,
+    ended_at BIGINT,
+    ending TEXT
+);
+CREATE INDEX journal_entry_reference ON journal_entry (reference);
+CREATE INDEX journal_entry_received ON journal_entry (received_at);
+CREATE INDEX journal_entry_case ON journal_entry (case_number);
+CREATE INDEX journal_entry_due ON journal_entry (due_at) WHERE state = 'archived';
+CREATE INDEX journal_entry_ending ON journal_entry (id) WHERE state = 'ending';
+CREATE TABLE journal_version (
+    id TEXT PRIMARY KEY,
+    entry TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    made_at BIGINT NOT NULL,
+    file TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
+    sha256 {bytes} NOT NULL
+);
+CREATE UNIQUE INDEX journal_version_entry ON journal_version (entry, number);
+CREATE TABLE journal_party (digest {bytes} NOT NULL, entry TEXT NOT NULL, PRIMARY KEY (digest, entry));
+CREATE INDEX journal_party_entry ON journal_party (entry);
+CREATE TABLE journal_annotation (id TEXT PRIMARY KEY, entry TEXT NOT NULL, at BIGINT NOT NULL, sealed {bytes} NOT NULL);
+CREATE INDEX journal_annotation_entry ON journal_annotation (entry);
+CREATE TABLE journal_owed (version TEXT PRIMARY KEY, department TEXT NOT NULL, reference TEXT NOT NULL, made_at BIGINT NOT NULL);
+CREATE TABLE journal_handover (id TEXT PRIMARY KEY, made_at BIGINT NOT NULL, acknowledged_at BIGINT);
+CREATE TABLE journal_handed (handover TEXT NOT NULL, entry TEXT NOT NULL, PRIMARY KEY (handover, entry));
+CREATE INDEX journal_handed_entry ON journal_handed (entry);
+CREATE TABLE journal_filing (
+    duty TEXT PRIMARY KEY,
+    submission TEXT NOT NULL,
+    target TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    at BIGINT NOT NULL
+);
+CREATE INDEX journal_filing_submission ON journal_filing (submission);
+CREATE TABLE journal_progress (duty TEXT PRIMARY KEY, step TEXT NOT NULL)";
 
 const FIRST: &str = "
 CREATE TABLE submission (

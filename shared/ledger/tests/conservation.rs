@@ -289,6 +289,7 @@ fn duty(kind: DutyKind, owner: SubmissionId) -> NewDuty {
         department: None,
         state: DutyState::Ready,
         reason: None,
+        expires_at: None,
         payload: Some(Payload {
             owner: owner.0,
             purpose: purpose.to_owned(),

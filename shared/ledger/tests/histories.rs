@@ -298,6 +298,7 @@ fn owed(id: DutyId, kind: DutyKind, state: DutyState) -> NewDuty {
         department: None,
         state,
         reason: None,
+        expires_at: None,
         payload: None,
     }
 }

@@ -150,6 +150,13 @@ impl Letters {
             .letter("department", draft.language, &view, draft.input.submission.test)
     }
 
+    /// The document of a submission, for the journal.
+    pub(crate) fn record_words(&self, draft: &Draft) -> Result<String, LetterError> {
+        let view = self.view(draft, &draft.undivided(), 0);
+        let title = format!("{} · {}", view.form, view.reference);
+        self.templates.document("record", draft.language, &title, &view)
+    }
+
     fn view<'a>(&'a self, draft: &'a Draft, parts: &[Range<usize>], index: usize) -> View<'a> {
         let Draft {
             input,

@@ -13,6 +13,7 @@ mod answers;
 mod department;
 mod error;
 mod extract;
+mod gateway;
 mod key_test;
 mod labels;
 mod list;
@@ -21,6 +22,7 @@ mod names;
 mod notice;
 mod parcel;
 mod receipt;
+mod record;
 mod samples;
 mod split;
 mod templates;
@@ -34,10 +36,12 @@ use jiff::tz::TimeZone;
 pub use department::DepartmentInput;
 pub use error::LetterError;
 pub use extract::{ExtractInput, Purpose as ExtractPurpose};
+pub use gateway::GatewayInput;
 pub use key_test::KeyTestInput;
 pub use notice::{Notice, NoticeInput};
 pub use parcel::{Mail, NotAParcel, Parcel, PlainMail};
 pub use receipt::ReceiptInput;
+pub use record::{Record, RecordFile};
 
 use templates::Templates;
 

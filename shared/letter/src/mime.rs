@@ -66,6 +66,20 @@ pub(crate) fn message(outer: &Outer, body: &Body) -> Vec<u8> {
     written(MimePart { headers: all, contents })
 }
 
+/// A whole mail that is not encrypted, with files.
+pub(crate) fn message_with_files(outer: &Outer, body: &Body, files: &[Attachment]) -> Vec<u8> {
+    let mut headers = fields(outer, outer.subject);
+    headers.push(("MIME-Version".into(), Raw::new("1.0").into()));
+    headers.push(("Content-Type".into(), ContentType::new("multipart/mixed").into()));
+    let parts = std::iter::once(alternative(body))
+        .chain(files.iter().map(attachment))
+        .collect();
+    written(MimePart {
+        headers,
+        contents: BodyPart::Multipart(parts),
+    })
+}
+
 /// How many bytes an attachment takes in the tree, at most: base64 in lines of 76, and its header.
 pub(crate) fn attached_size(file: &Attachment) -> usize {
     file.content.len().div_ceil(57) * 78 + file.name.len() * 4 + 512

@@ -76,6 +76,11 @@ pub enum Notice {
         /// Of the registration.
         reference: Reference,
     },
+    /// What the department was given is corrected in the journal (C3).
+    Corrected {
+        /// Of the submission.
+        reference: Reference,
+    },
     /// The daily checkpoint of the evidence, to the data protection officer.
     Checkpoint {
         /// When it was signed.
@@ -140,6 +145,7 @@ impl Notice {
             Self::ExtractAwaitsCode { .. } => "notice-extract",
             Self::EventHeld { .. } => "notice-event",
             Self::Withdrawn { .. } => "notice-withdrawn",
+            Self::Corrected { .. } => "notice-corrected",
             Self::Checkpoint { .. } => "notice-checkpoint",
         }
     }
@@ -163,7 +169,9 @@ impl Notice {
                 },
                 ..none
             },
-            Self::ReceiptUndeliverable { reference } | Self::Withdrawn { reference } => NoticeFacts {
+            Self::ReceiptUndeliverable { reference }
+            | Self::Withdrawn { reference }
+            | Self::Corrected { reference } => NoticeFacts {
                 reference: reference.to_string(),
                 ..none
             },

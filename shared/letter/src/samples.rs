@@ -46,6 +46,7 @@ impl Letters {
             self.department_words(&draft, &draft.undivided(), 0)?;
             self.department_words(&draft, &halves, 0)?;
             self.department_words(&draft, &halves, 1)?;
+            self.record_in(&submission, &form, department, language)?;
         }
         Ok(())
     }
@@ -281,6 +282,7 @@ pub(crate) fn notices() -> Vec<Notice> {
             code: "1234".to_owned(),
         },
         Notice::Withdrawn { reference: reference() },
+        Notice::Corrected { reference: reference() },
         Notice::Checkpoint {
             at,
             note: "sample/log\n1\nroot\n\n— sample signature\n".to_owned(),

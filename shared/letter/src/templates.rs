@@ -27,6 +27,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "da/notice.html",
     "da/notice-certificate.txt",
     "da/notice-checkpoint.txt",
+    "da/notice-corrected.txt",
     "da/notice-event.txt",
     "da/notice-extract.txt",
     "da/notice-held.txt",
@@ -36,12 +37,14 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "da/notice-withdrawn.txt",
     "da/receipt.html",
     "da/receipt.txt",
+    "da/record.html",
     "en/department.html",
     "en/department.txt",
     "en/extract.txt",
     "en/notice.html",
     "en/notice-certificate.txt",
     "en/notice-checkpoint.txt",
+    "en/notice-corrected.txt",
     "en/notice-event.txt",
     "en/notice-extract.txt",
     "en/notice-held.txt",
@@ -51,6 +54,7 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "en/notice-withdrawn.txt",
     "en/receipt.html",
     "en/receipt.txt",
+    "en/record.html",
 ];
 
 /// A letter in words.
@@ -130,6 +134,21 @@ impl Templates {
             context! { subject => subject.as_str(), blocks, ..view },
         )?;
         Ok(Letter { subject, text, html })
+    }
+
+    /// An HTML document: `da/<name>.html`.
+    pub(crate) fn document(
+        &self,
+        name: &str,
+        language: Language,
+        title: &str,
+        view: &impl Serialize,
+    ) -> Result<String, LetterError> {
+        let view = Value::from(Serde(view));
+        self.render(
+            &format!("{}/{name}.html", language.code()),
+            context! { subject => title, ..view },
+        )
     }
 
     fn text(&self, name: &str, view: &Value, is_test: bool) -> Result<(String, String), LetterError> {

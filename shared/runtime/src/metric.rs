@@ -69,6 +69,7 @@ const fn gauge(name: &'static str, by: &'static str, labels: &'static [&'static 
 const ALL: &str = "all";
 const INTAKE: &str = "intake";
 const MAILER: &str = "mailer";
+const JOURNALISER: &str = "journaliser";
 const SCHEDULER: &str = "scheduler";
 
 /// All of them, in the order in which they are explained.
@@ -159,6 +160,24 @@ pub const METRICS: &[Metric] = &[
         SCHEDULER,
         &["kind"],
         "Age of the oldest duty that is neither done nor cancelled",
+    ),
+    gauge(
+        "kvit_journal_oldest_seconds",
+        SCHEDULER,
+        &[],
+        "Age of the oldest submission that belongs in a journal and is in none; one that waits to be marked does not count",
+    ),
+    gauge(
+        "kvit_journal_overdue",
+        SCHEDULER,
+        &[],
+        "1 while that age is above journaliser.alarm_after",
+    ),
+    counter(
+        "kvit_journal_entries_total",
+        JOURNALISER,
+        &["target"],
+        "Entries that a journal has taken",
     ),
     counter(
         "kvit_mails_total",

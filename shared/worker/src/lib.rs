@@ -11,6 +11,7 @@ mod open;
 mod past;
 mod pauses;
 mod presence;
+mod retry;
 pub mod rotate;
 
 pub use background::forever;
@@ -21,3 +22,4 @@ pub use open::{Keys, ledger, letters, link, signer, vault};
 pub use past::{behind, refuse_another_past};
 pub use pauses::Pauses;
 pub use presence::Presence;
+pub use retry::pause;

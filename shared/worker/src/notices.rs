@@ -103,6 +103,7 @@ impl Notices {
             department: department.cloned(),
             state: DutyState::Ready,
             reason: None,
+            expires_at: None,
             payload: Some(Payload {
                 owner: id.0,
                 purpose: Purpose::Mail.as_str().to_owned(),

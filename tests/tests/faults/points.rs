@@ -20,10 +20,12 @@ pub(crate) enum Way {
     Notice,
     /// A department without a certificate, and then with one: `windows.rs`.
     Certificate,
+    /// A submission that belongs in the journal: `tests/e2e/journal_kills.rs`.
+    Journal,
 }
 
 /// A point, the service that comes by it, and how.
-pub(crate) const POINTS: [(&str, &str, Way); 30] = [
+pub(crate) const POINTS: [(&str, &str, Way); 35] = [
     ("intake.delivered", "kvit-intake", Way::Report),
     ("intake.composed", "kvit-intake", Way::Report),
     ("intake.key_committed", "kvit-intake", Way::Report),
@@ -54,6 +56,11 @@ pub(crate) const POINTS: [(&str, &str, Way); 30] = [
     ("scheduler.registration_begun", "kvit-scheduler", Way::Event),
     ("scheduler.registration_key_destroyed", "kvit-scheduler", Way::Event),
     ("scheduler.end_key_committed", "kvit-scheduler", Way::Event),
+    ("journaliser.claimed", "kvit-journaliser", Way::Journal),
+    ("journaliser.drafted", "kvit-journaliser", Way::Journal),
+    ("journaliser.written", "kvit-journaliser", Way::Journal),
+    ("journaliser.recorded", "kvit-journaliser", Way::Journal),
+    ("journaliser.key_destroyed", "kvit-journaliser", Way::Journal),
 ];
 
 /// Every name that the services give to [`failpoint::reached`].

@@ -115,6 +115,7 @@ pub(crate) fn duty(kind: DutyKind, owner: SubmissionId) -> NewDuty {
         department: Some("teknik-miljoe".parse().expect("a department")),
         state: DutyState::Ready,
         reason: None,
+        expires_at: None,
         payload: Some(Payload {
             owner: owner.0,
             purpose: "mail".to_owned(),

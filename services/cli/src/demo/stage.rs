@@ -36,7 +36,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(20);
 /// How long the services may take until they are ready.
 const STARTING: Duration = Duration::from_mins(1);
 /// The services, as their checks are named.
-const SERVICES: [&str; 3] = ["intake", "mailer", "scheduler"];
+const SERVICES: [&str; 4] = ["intake", "mailer", "journaliser", "scheduler"];
 
 /// A second form, beside the one that `kvit init` makes.
 const FORM: &str = include_str!("../../../../tests/data/forms/ansoegning_foreningstilskud.toml");

@@ -14,7 +14,7 @@ const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// Services on other machines may be ahead of this machine's clock by so much.
 const DISORDER: SignedDuration = SignedDuration::from_secs(5);
 /// What one installation runs.
-const SERVICES: [&str; 3] = ["intake", "mailer", "scheduler"];
+const SERVICES: [&str; 4] = ["intake", "mailer", "journaliser", "scheduler"];
 const PURPOSES: [Purpose; 4] = [Purpose::Intake, Purpose::Mail, Purpose::Journal, Purpose::Registration];
 /// So many existing keys are tried.
 const SAMPLE: u32 = 20;

@@ -143,6 +143,7 @@ impl Bed {
             department: Some("kultur".parse()?),
             state: DutyState::Held,
             reason: None,
+            expires_at: None,
             payload: Some(Payload {
                 owner: id.0,
                 purpose: Purpose::Registration.as_str().to_owned(),

@@ -44,8 +44,12 @@ pub(super) fn check(rule: &JournalRule, form: &Form, declared: &Declared, faults
     if let Some(party) = &rule.party {
         named(form, &["journal", "party"], party, faults);
     }
-    if let Some(theme) = &rule.theme {
-        words(&["journal", "theme"], theme, faults);
+    match &rule.theme {
+        Some(theme) => words(&["journal", "theme"], theme, faults),
+        None => faults.push(Fault::warning(
+            &["journal", "theme"],
+            "`journal.theme` is not stated: the journal refuses an entry without a short description, so they are held",
+        )),
     }
     targets(rule, declared, faults);
 }

@@ -84,7 +84,7 @@ impl Ledger {
 ///
 /// The submission is reserved first: of two last duties that are settled at the same moment, the later one sees that the
 /// other is done, and begins the deletion.
-pub(super) fn settle(
+pub(crate) fn settle(
     tx: &mut Tx<'_>,
     id: DutyId,
     worker: Option<WorkerId>,

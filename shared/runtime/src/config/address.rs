@@ -21,6 +21,12 @@ pub enum Refusal {
     /// Not a store.
     #[error("it must start with sqlite: or postgres://")]
     NotAStore,
+    /// Not HTTP.
+    #[error("it must start with https://, or http:// on this machine")]
+    NotHttp,
+    /// HTTP in plaintext to another machine.
+    #[error("it would carry journal entries in plaintext to another machine: use https://")]
+    PlaintextHttp,
     /// AMQP in plaintext to another machine.
     #[error("it would carry submissions in plaintext to another machine: use amqps://")]
     PlaintextAmqp,
@@ -65,6 +71,16 @@ pub(super) fn smtp(text: &str) -> Result<(), Refusal> {
         ("smtp", host) if is_local(&host) => Ok(()),
         ("smtp", _) => Err(Refusal::PlaintextSmtp),
         _ => Err(Refusal::NotSmtp),
+    }
+}
+
+/// Judges an outside journal's address.
+pub(super) fn http(text: &str) -> Result<(), Refusal> {
+    match parsed(text)? {
+        ("https", _) => Ok(()),
+        ("http", host) if is_local(&host) => Ok(()),
+        ("http", _) => Err(Refusal::PlaintextHttp),
+        _ => Err(Refusal::NotHttp),
     }
 }
 

@@ -1,10 +1,11 @@
 //! What the types of `kvit.toml` cannot say.
 
+use domain::basis::Basis;
 use domain::form_check::Fault;
 
 use super::address;
 use super::format;
-use super::parties::{Environment, Site};
+use super::parties::{Environment, Site, TargetKind};
 use super::sections::Config;
 
 /// Every fault of a configuration beyond its types.
@@ -29,15 +30,7 @@ pub(crate) fn check(config: &Config) -> Vec<Fault> {
     }
     sites(config, &mut faults);
     departments(config, &mut faults);
-    for (name, target) in &config.journal_targets {
-        let path = ["journal_targets", name, "processor_agreement"];
-        if target.processor_agreement.trim().is_empty() {
-            faults.push(Fault::refused(
-                &path,
-                format!("journal target `{name}` names no processor agreement"),
-            ));
-        }
-    }
+    journal_targets(config, &mut faults);
     faults
 }
 
@@ -178,5 +171,49 @@ fn departments(config: &Config, faults: &mut Vec<Fault>) {
                 format!("department `{id}` has no certificate here: without one in the ledger its mails are held");
             faults.push(Fault::warning(&path, message));
         }
+    }
+}
+
+/// G5, G6, P12: what every outside journal must say, and what its kind needs.
+fn journal_targets(config: &Config, faults: &mut Vec<Fault>) {
+    for (name, target) in &config.journal_targets {
+        let mut refuse = |key: &str, why: &str| {
+            let message = format!("journal target `{name}` {why}");
+            faults.push(Fault::refused(&["journal_targets", name, key], message));
+        };
+        if name == domain::form::EMBEDDED {
+            refuse("kind", "has the name of the journal inside Kvit");
+        }
+        if target.processor_agreement.trim().is_empty() {
+            refuse("processor_agreement", "names no processor agreement");
+        }
+        if target.disclosure_ground.parse::<Basis>().is_err() {
+            refuse(
+                "disclosure_ground",
+                "names no ground for the disclosure, such as gdpr-6-1-e",
+            );
+        }
+        let has_url = target.url.is_some() || target.url_file.is_some();
+        match target.kind {
+            TargetKind::Webdav | TargetKind::GetOrganized if !has_url => refuse("url", "needs `url` or `url_file`"),
+            TargetKind::GetOrganized if target.case_type.is_none() => refuse("case_type", "needs `case_type`"),
+            TargetKind::SbsysMail if target.mail.is_none() => refuse("mail", "needs `mail`"),
+            TargetKind::SbsysMail if target.certificate.is_none() && is_plain_smtp(config) => {
+                refuse(
+                    "certificate",
+                    "has no certificate, and `smtp.url` is not TLS: it would be sent in plaintext",
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether the relay is known to be reached without TLS; one whose address stands in a file is judged by the service.
+fn is_plain_smtp(config: &Config) -> bool {
+    match (&config.smtp.url, &config.smtp.url_file) {
+        (Some(url), _) => url.expose().starts_with("smtp://"),
+        (None, Some(_)) => false,
+        (None, None) => true,
     }
 }

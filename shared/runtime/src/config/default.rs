@@ -17,6 +17,10 @@ pub(super) fn time_zone() -> TimeZone {
     TimeZone::get("Europe/Copenhagen").unwrap_or(TimeZone::UTC)
 }
 
+pub(super) fn target_timeout() -> SignedDuration {
+    SignedDuration::from_mins(1)
+}
+
 pub(super) fn connections() -> u16 {
     8
 }
@@ -60,6 +64,8 @@ impl Default for Journaliser {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:9103".into(),
+            lease: SignedDuration::from_secs(20),
+            alarm_after: SignedDuration::from_hours(24),
         }
     }
 }

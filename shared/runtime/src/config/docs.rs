@@ -166,7 +166,7 @@ fn holds(part: Schema<'_>) -> String {
             "keys" => "32 bytes, base64; several, a line each: the first wraps, all open".to_owned(),
             "cron" => "cron".to_owned(),
             "time-zone" => "time zone".to_owned(),
-            "amqp-url" | "smtp-url" | "store-url" => "URL".to_owned(),
+            "amqp-url" | "smtp-url" | "store-url" | "http-url" => "URL".to_owned(),
             other => other.to_owned(),
         },
         Kind::Integer(Some(least), Some(most)) => format!("{least} to {most}"),

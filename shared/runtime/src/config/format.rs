@@ -23,6 +23,7 @@ pub(super) fn fault(format: &str, text: &str) -> Option<String> {
         "amqp-url" => address::amqp(text).err(),
         "smtp-url" => address::smtp(text).err(),
         "store-url" => address::store(text).err(),
+        "http-url" => address::http(text).err(),
         _ => None,
     };
     if let Some(refusal) = refusal {

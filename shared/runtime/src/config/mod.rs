@@ -21,7 +21,7 @@ pub use domain::form_check::Weight;
 pub use findings::{Finding, Findings, Place};
 pub use layers::Layers;
 pub use load::{DEFAULT_PATH, Loaded};
-pub use parties::{CertificateFile, Department, Environment, JournalTarget, Recovery, Require, Site};
+pub use parties::{CertificateFile, Department, Environment, JournalTarget, Recovery, Require, Site, TargetKind};
 pub use secret::{ConfigError, Secret};
 pub use sections::{
     Broker, Config, Console, Controller, Evidence, Intake, Journal, Journaliser, Mailer, Retention, Retry, Scheduler,

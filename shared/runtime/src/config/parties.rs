@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use domain::form::UnknownFields;
 use domain::{EmailAddress, Words};
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::parse;
+use super::secret::Secret;
+use super::{default, parse};
 
 /// What a site's submissions are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -96,10 +98,55 @@ pub struct Recovery {
     pub certificate: CertificateFile,
 }
 
+/// What a journal outside Kvit speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetKind {
+    /// A mail with `os2forms.xml`, as the `SBSYS` gateway reads it.
+    SbsysMail,
+    /// A collection for each case on a `WebDAV` server.
+    Webdav,
+    /// `GetOrganized`'s REST interface. Tried against a double alone: it has not met a live system.
+    GetOrganized,
+}
+
 /// A journal outside Kvit. Forms name it in `journal.target`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JournalTarget {
+    /// What it speaks.
+    pub kind: TargetKind,
     /// Where the processor agreement with whoever runs it is filed (G5).
     pub processor_agreement: String,
+    /// The legal basis of the disclosure, as `legal_basis` of a form (G6): `gdpr-6-1-e`.
+    pub disclosure_ground: String,
+    /// `webdav`, `get_organized`: its address, `https://` outside this machine (P12). `USER:PASSWORD@` where it wants them.
+    #[serde(default)]
+    #[schemars(extend("format" = "http-url", "writeOnly" = true))]
+    pub url: Option<Secret>,
+    /// File that holds `url`.
+    #[serde(default)]
+    #[schemars(extend("format" = "path"))]
+    pub url_file: Option<PathBuf>,
+    /// `webdav`, `get_organized`: a file with certificates that are trusted beside the system's.
+    #[serde(default)]
+    #[schemars(extend("format" = "path"))]
+    pub ca_file: Option<PathBuf>,
+    /// `webdav`, `get_organized`: how long a request may take.
+    #[serde(default = "default::target_timeout", with = "parse::duration")]
+    #[schemars(with = "String", extend("format" = "duration", "default" = "PT1M"))]
+    pub timeout: SignedDuration,
+    /// `get_organized`: the prefix of the cases that are opened.
+    #[serde(default)]
+    pub case_type: Option<String>,
+    /// `sbsys_mail`: the gateway's mailbox.
+    #[serde(default, deserialize_with = "parse::optional_address")]
+    #[schemars(with = "Option<String>", extend("format" = "email"))]
+    pub mail: Option<EmailAddress>,
+    /// `sbsys_mail`: the gateway's certificate. Without one the relay must be reached over TLS.
+    #[serde(default)]
+    pub certificate: Option<CertificateFile>,
+    /// `sbsys_mail`: the template of the cases that are opened (`SagSkabelonId`).
+    #[serde(default)]
+    pub case_template: Option<String>,
 }

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::address::{self, Refusal};
+use super::parties::JournalTarget;
 use super::sections::{Broker, Evidence, Intake, Journal, Signing, Smtp, Store, Vault};
 
 /// A secret of the configuration. `Debug` shows nothing, and there is no `Display`.
@@ -326,6 +327,20 @@ impl Evidence {
     /// Where it is missing, unreadable, or not 32 bytes.
     pub fn key(&self) -> Result<[u8; 32], ConfigError> {
         Source::new("evidence.key", self.key.as_ref(), self.key_file.as_ref()).key()
+    }
+}
+
+impl JournalTarget {
+    /// Its address, with its credentials.
+    ///
+    /// # Errors
+    ///
+    /// Where it is missing, unreadable, no HTTP address, or plaintext to another machine (P12).
+    pub fn url(&self) -> Result<String, ConfigError> {
+        let source = Source::new("journal_targets.url", self.url.as_ref(), self.url_file.as_ref());
+        let text = source.text()?;
+        address::http(&text).map_err(|refusal| source.refused(refusal))?;
+        Ok(text)
     }
 }
 

@@ -271,6 +271,14 @@ pub struct Journaliser {
     /// Where it answers `/livez`, `/readyz` and `/metrics`.
     #[schemars(extend("format" = "listen"))]
     pub listen: String,
+    /// How long an entry in hand is this worker's alone; the worker renews it while it writes.
+    #[serde(with = "parse::duration")]
+    #[schemars(with = "String", extend("format" = "duration"))]
+    pub lease: SignedDuration,
+    /// A submission that belongs in a journal and is in none by then raises an alarm.
+    #[serde(with = "parse::duration")]
+    #[schemars(with = "String", extend("format" = "duration"))]
+    pub alarm_after: SignedDuration,
 }
 
 /// The service that does what time decides.

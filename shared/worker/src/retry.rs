@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 
 /// The pause before the next attempt: `first`, doubled with each attempt up to `most`, and up to a fifth shorter by
 /// `jitter` (0 to 1), so that what failed together does not come back together.
-pub(crate) fn pause(attempts: i64, first: SignedDuration, most: SignedDuration, jitter: f64) -> SignedDuration {
+#[must_use]
+pub fn pause(attempts: i64, first: SignedDuration, most: SignedDuration, jitter: f64) -> SignedDuration {
     let doublings = u32::try_from(attempts.clamp(1, 30) - 1).unwrap_or(0);
     let grown = first.checked_mul(1 << doublings.min(20)).unwrap_or(most).min(most);
     let factor = 1.0 - jitter.clamp(0.0, 1.0) / 5.0;
