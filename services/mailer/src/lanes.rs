@@ -1,4 +1,5 @@
-//! Lanes: as many duties at once as there are connections to the relay, and no more.
+//! Lanes: a bounded number of duties at once, some more than there are connections to the relay, so that no connection
+//! waits for a commit.
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -18,23 +19,33 @@ use crate::send::Mailer;
 /// How long a drain waits for what is in hand.
 const DRAIN: Duration = Duration::from_secs(25);
 
+/// How many duties are in hand for each connection: one is being sent, the others are being claimed or settled, and share
+/// their commits.
+const IN_HAND: usize = 4;
+
 /// The duties that wait for a lane, and the lanes.
 pub(crate) struct Lanes {
     queue: Mutex<Option<mpsc::Sender<DutyId>>>,
     waiting: Arc<Mutex<HashSet<DutyId>>>,
     tasks: TaskTracker,
+    mailer: Arc<Mailer>,
     shutdown: CancellationToken,
 }
 
 impl Lanes {
-    /// Opens so many lanes. They end when [`Lanes::close`] is called and nothing is in hand; on `shutdown` they drop
+    /// Opens lanes for so many connections. They end when [`Lanes::close`] is called and nothing is in hand; on `shutdown` they drop
     /// what only waits, since the ledger still has it.
-    pub(crate) fn open(count: usize, mailer: &Arc<Mailer>, relay: &Arc<Relay>, shutdown: &CancellationToken) -> Self {
+    pub(crate) fn open(
+        connections: usize,
+        mailer: &Arc<Mailer>,
+        relay: &Arc<Relay>,
+        shutdown: &CancellationToken,
+    ) -> Self {
         let (queue, waiters) = mpsc::channel(4096);
         let waiters = Arc::new(Turn::new(waiters));
         let waiting: Arc<Mutex<HashSet<DutyId>>> = Arc::default();
         let tasks = TaskTracker::new();
-        for _ in 0..count.max(1) {
+        for _ in 0..connections.max(1) * IN_HAND {
             let lane = Lane {
                 waiters: Arc::clone(&waiters),
                 waiting: Arc::clone(&waiting),
@@ -49,6 +60,7 @@ impl Lanes {
             queue: Mutex::new(Some(queue)),
             waiting,
             tasks,
+            mailer: Arc::clone(mailer),
             shutdown: shutdown.clone(),
         }
     }
@@ -77,6 +89,7 @@ impl Lanes {
         if timeout(DRAIN, self.tasks.wait()).await.is_err() {
             tracing::warn!("the relay has not answered in time; what it was given goes out again");
         }
+        self.mailer.relay.quit().await;
     }
 }
 
@@ -90,7 +103,6 @@ struct Lane {
 
 impl Lane {
     async fn serve(self) {
-        let mut connection = self.relay.connection();
         while let Some(id) = self.next().await {
             let ready = tokio::select! {
                 () = self.shutdown.cancelled() => false,
@@ -98,16 +110,10 @@ impl Lane {
             };
             if ready {
                 // A fault of ours in one duty is that duty's alone: its lease runs out, and the sweep brings it back.
-                let discharged = AssertUnwindSafe(self.mailer.discharge(id, &mut connection))
-                    .catch_unwind()
-                    .await;
-                if discharged.is_err() {
-                    connection = self.relay.connection();
-                }
+                let _ = AssertUnwindSafe(self.mailer.discharge(id)).catch_unwind().await;
             }
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         }
-        connection.quit().await;
     }
 
     async fn next(&self) -> Option<DutyId> {

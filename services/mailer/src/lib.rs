@@ -1,11 +1,12 @@
 //! Sends the sealed mails of the duty ledger: claim, send, settle.
 //!
-//! Wake-ups from the broker are hints; the ledger says what is owed. Each connection to the relay is a *lane* that takes
-//! one duty at a time. When the last duty that binds a submission is settled, its keys are destroyed here at once.
+//! Wake-ups from the broker are hints; the ledger says what is owed. A *lane* takes one duty at a time, and
+//! a connection to the relay only for as long as that takes the mail. When the last duty that binds a submission is settled, its keys are destroyed here at once.
 //!
 //! What this service is not: it composes no letter but notices, opens nothing but composed mails, and sends a department
 //! nothing that is not sealed.
 
+mod graves;
 mod lanes;
 mod relay;
 mod send;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::{Keys, Leases, Notices, Pauses, Presence};
 
+use crate::graves::{Digger, graves};
 use crate::lanes::Lanes;
 use crate::relay::Relay;
 use crate::send::Mailer;
@@ -48,8 +50,11 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let relay = Arc::new(Relay::new(&config.smtp, context.health.check("relay"))?);
     let worker = WorkerId::new();
     let leases = Leases::new(config.mailer.lease);
+    let (graves, waiting) = graves();
     let mailer = Arc::new(Mailer {
         ledger: ledger.clone(),
+        relay: relay.connections(usize::from(config.smtp.connections.max(1))),
+        graves,
         notices: Notices::new(Arc::clone(&loaded), letters, vault.clone())?,
         vault: vault.clone(),
         worker,
@@ -62,6 +67,13 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     send::begin_counting();
     let idle = CancellationToken::new();
     let background = TaskTracker::new();
+    let digger = Digger {
+        ledger: ledger.clone(),
+        vault: vault.clone(),
+        clock: context.clock.clone(),
+        waiting,
+    };
+    background.spawn(digger.serve(idle.clone()));
     background.spawn(
         Presence {
             ledger: ledger.clone(),

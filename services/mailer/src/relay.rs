@@ -3,11 +3,12 @@
 //! lettre reads without a time limit, so every step has one here. What a relay says in words is never kept: a reply is
 //! its code.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::EmailAddress;
+use futures::future::join_all;
 use letter::Parcel;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
@@ -15,7 +16,7 @@ use lettre::transport::smtp::commands::Ehlo;
 use lettre::transport::smtp::extension::{ClientId, Extension};
 use runtime::config::Smtp;
 use runtime::{Check, Exit};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -92,11 +93,24 @@ impl Relay {
         })
     }
 
-    /// A lane's connection; opened when it is first needed.
-    pub(crate) fn connection(self: &Arc<Self>) -> Connection {
-        Connection {
+    /// So many connections, each opened when it is first needed.
+    pub(crate) fn connections(self: &Arc<Self>, count: usize) -> Connections {
+        Connections {
             relay: Arc::clone(self),
-            open: None,
+            turns: Semaphore::new(count),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Waits while the relay asks to slow down; fails at once where it cannot be reached.
+    async fn pass(&self) -> Result<(), RelayError> {
+        loop {
+            let open_at = *self.open_at.borrow();
+            match open_at {
+                Some(at) if at <= Instant::now() => return Ok(()),
+                Some(at) => sleep_until(at).await,
+                None => return Err(RelayError::Unreachable),
+            }
         }
     }
 
@@ -238,22 +252,26 @@ struct Open {
     used: Instant,
 }
 
-/// One lane's connection to the relay.
-pub(crate) struct Connection {
+/// The connections to the relay, each in one hand at a time.
+pub(crate) struct Connections {
     relay: Arc<Relay>,
-    open: Option<Open>,
+    turns: Semaphore,
+    /// The one that was used last is used next: what there is too much of stays closed.
+    idle: Mutex<Vec<Open>>,
 }
 
-impl Connection {
-    /// Gives a mail to the relay; `Ok` once the relay has accepted it for its recipient.
-    pub(crate) async fn send(&mut self, parcel: &Parcel) -> Result<(), RelayError> {
+impl Connections {
+    /// Gives a mail to the relay as soon as a connection is free; `Ok` once the relay has accepted it for its recipient.
+    pub(crate) async fn send(&self, parcel: &Parcel) -> Result<(), RelayError> {
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        self.relay.pass().await?;
         let mut open = self.ready().await?;
         let sent = transact(&mut open.smtp, open.offers, &self.relay.bounce, parcel).await;
         match sent {
             Ok(()) => {
                 self.relay.reached();
                 open.used = Instant::now();
-                self.open = Some(open);
+                self.idle().push(open);
             }
             Err(RelayError::Unreachable | RelayError::Unknown) => self.relay.lost(RelayError::Unreachable),
             Err(RelayError::Later(421)) => self.relay.slow_down(),
@@ -266,14 +284,21 @@ impl Connection {
     }
 
     /// Says good-bye.
-    pub(crate) async fn quit(mut self) {
-        if let Some(mut open) = self.open.take() {
+    pub(crate) async fn quit(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        let goodbyes = idle.into_iter().map(|mut open| async move {
             let _ = timeout(Duration::from_secs(2), open.smtp.quit()).await;
-        }
+        });
+        join_all(goodbyes).await;
     }
 
-    async fn ready(&mut self) -> Result<Open, RelayError> {
-        if let Some(mut open) = self.open.take() {
+    fn idle(&self) -> MutexGuard<'_, Vec<Open>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ready(&self) -> Result<Open, RelayError> {
+        let idle = self.idle().pop();
+        if let Some(mut open) = idle {
             let fresh = open.used.elapsed() < IDLE;
             if fresh || timeout(CONNECT, open.smtp.test_connected()).await.unwrap_or(false) {
                 return Ok(open);

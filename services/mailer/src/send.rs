@@ -1,9 +1,9 @@
-//! The story of one mail: claim, open, send, settle, and delete what nothing binds any more.
+//! The story of one mail: claim, open, send, settle, and leave what nothing binds any more to be deleted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{DutyId, DutyKind, Reason, SubmissionId};
+use domain::{DutyId, DutyKind, Reason};
 use jiff::Timestamp;
 use ledger::{Claim, Ledger, NewDuty, Outcome, Settled, WorkerId};
 use letter::{Notice, Parcel};
@@ -14,13 +14,16 @@ use tokio::time::sleep;
 use vault::{Purpose, Vault, VaultError};
 use worker::{Leases, Notices};
 
-use crate::relay::Connection;
+use crate::graves::Graves;
+use crate::relay::Connections;
 use crate::transaction::RelayError;
 
 /// What the mailer works with.
 pub(crate) struct Mailer {
     pub(crate) ledger: Ledger,
     pub(crate) vault: Vault,
+    pub(crate) relay: Connections,
+    pub(crate) graves: Graves,
     pub(crate) notices: Notices,
     pub(crate) worker: WorkerId,
     pub(crate) retry: Retry,
@@ -48,15 +51,15 @@ enum Failure {
 
 impl Mailer {
     /// Discharges a duty, or leaves it for later; logs a failure once.
-    pub(crate) async fn discharge(&self, id: DutyId, connection: &mut Connection) {
-        if let Err(error) = self.send(id, connection).await {
+    pub(crate) async fn discharge(&self, id: DutyId) {
+        if let Err(error) = self.send(id).await {
             let cause: &dyn std::error::Error = &error;
             let source = cause.source().map(ToString::to_string);
             tracing::warn!(duty.id = %id, %error, cause = source, "a mail could not be settled; it is tried again");
         }
     }
 
-    async fn send(&self, id: DutyId, connection: &mut Connection) -> Result<(), Failure> {
+    async fn send(&self, id: DutyId) -> Result<(), Failure> {
         let now = self.clock.now();
         let _held = self.leases.hold(id);
         let Some(claim) = self.ledger.claim(id, self.worker, now, now + self.leases.lease).await? else {
@@ -66,9 +69,9 @@ impl Mailer {
         let outcome = match self.open(&claim).await {
             Ok(parcel) if failpoint::mutant("settle_before_send") => {
                 self.settle(&claim, Ok(())).await?;
-                return Ok(connection.send(&parcel).await?);
+                return Ok(self.relay.send(&parcel).await?);
             }
-            Ok(parcel) => connection.send(&parcel).await.map_err(Failure::from),
+            Ok(parcel) => self.relay.send(&parcel).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
         failpoint::reached("mailer.answered").await;
@@ -117,7 +120,8 @@ impl Mailer {
         failpoint::reached("mailer.settled").await;
         if let Some(submission) = settled.deleting {
             failpoint::reached("mailer.deletion_begun").await;
-            self.finish(submission, now).await?;
+            // Nobody takes it only when the service ends; then the scheduler ends the deletion.
+            let _ = self.graves.send(submission).await;
         }
         if claim.kind == DutyKind::Notice && outcome == Outcome::Done {
             // Losing this only leaves a key without data, which the sweep finds.
@@ -214,15 +218,6 @@ impl Mailer {
     fn test_address(&self, claim: &Claim) -> Option<domain::EmailAddress> {
         let site = self.loaded.config.sites.get(claim.site.as_ref()?)?;
         site.test_mail.clone()
-    }
-
-    /// Deletion's second and third step: the keys, then the tombstone.
-    async fn finish(&self, submission: SubmissionId, now: Timestamp) -> Result<(), Failure> {
-        self.vault.destroy(vec![submission.0]).await?;
-        failpoint::reached("mailer.key_destroyed").await;
-        self.ledger.finish_deletion(vec![submission], now).await?;
-        tracing::info!(submission.id = %submission, "deleted");
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel, Consumer};
 use tokio::sync::{Semaphore, watch};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use crate::acks::Acks;
 use crate::address::Endpoint;
 use crate::backoff::{Backoff, jitter};
 use crate::count;
@@ -239,6 +240,7 @@ where
         let lost = CancellationToken::new();
         let _at_the_end = lost.clone().drop_guard();
         let mut resting = false;
+        let acks = Arc::new(Acks::default());
         loop {
             tokio::select! {
                 biased;
@@ -254,7 +256,12 @@ where
                     Some(Ok(delivery)) => {
                         let (properties, body) = (delivery.properties, delivery.data);
                         let seen = Delivery::new(&self.queue, delivery.redelivered, &properties, body);
-                        tasks.spawn(handle(self.work.clone(), seen, delivery.acker, lost.clone()));
+                        let answer = Answer {
+                            acks: Arc::clone(&acks),
+                            tag: delivery.delivery_tag,
+                            acker: delivery.acker,
+                        };
+                        tasks.spawn(handle(self.work.clone(), seen, answer, lost.clone()));
                     }
                     Some(Err(error)) => return End::Lost(words::channel(&format!("queue {}", self.queue), &error)),
                     None if resting => {
@@ -292,8 +299,25 @@ async fn give_back(channel: Option<Channel>) {
 /// The consumer's name on its channel.
 const TAG: &str = "kvit";
 
+/// What tells the broker of one message.
+struct Answer {
+    acks: Arc<Acks>,
+    tag: u64,
+    acker: Acker,
+}
+
+impl Answer {
+    async fn ack(self) {
+        self.acks.ack(self.tag, self.acker).await;
+    }
+
+    async fn nack(self, requeue: bool) {
+        self.acks.nack(self.tag, &self.acker, requeue).await;
+    }
+}
+
 /// Runs the handler until it has a verdict, and tells the broker.
-async fn handle<H, F>(work: Arc<Work<H>>, delivery: Delivery, acker: Acker, lost: CancellationToken)
+async fn handle<H, F>(work: Arc<Work<H>>, delivery: Delivery, answer: Answer, lost: CancellationToken)
 where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
@@ -309,7 +333,7 @@ where
         let attempt = AssertUnwindSafe(async { (work.handler)(delivery.clone()).await });
         match attempt.catch_unwind().await {
             Ok(Verdict::Ack) => {
-                ack(&acker).await;
+                answer.ack().await;
                 count::processed(&delivery.queue, "ack", arrived.elapsed());
                 return failpoint::reached("broker.acked").await;
             }
@@ -319,10 +343,10 @@ where
                 }
             }
             Ok(Verdict::Requeue) => {
-                nack(&acker, true).await;
+                answer.nack(true).await;
                 return count::processed(&delivery.queue, "requeue", arrived.elapsed());
             }
-            Err(_) => return panicked(&work.shutdown, &delivery, &acker).await,
+            Err(_) => return panicked(&work.shutdown, &delivery, answer).await,
         }
     }
 }
@@ -344,7 +368,7 @@ async fn unless_over<T>(
 /// Puts a message back once; one that came before goes to the dead letters, where that loses nothing.
 ///
 /// The panic's text is not logged: it may quote what the message says.
-async fn panicked(shutdown: &CancellationToken, delivery: &Delivery, acker: &Acker) {
+async fn panicked(shutdown: &CancellationToken, delivery: &Delivery, answer: Answer) {
     metrics::counter!("kvit_broker_handler_panics_total").increment(1);
     count::processed(&delivery.queue, "panic", Duration::ZERO);
     let again = !delivery.redelivered || rejected(&delivery.queue) == Rejected::IsLost;
@@ -358,26 +382,5 @@ async fn panicked(shutdown: &CancellationToken, delivery: &Delivery, acker: &Ack
     if again && shutdown.run_until_cancelled(sleep(jitter(AFTER_PANIC))).await.is_none() {
         return; // it goes back with the connection
     }
-    nack(acker, again).await;
-}
-
-async fn ack(acker: &Acker) {
-    report(acker.ack(BasicAckOptions::default()).await);
-}
-
-async fn nack(acker: &Acker, requeue: bool) {
-    let options = BasicNackOptions {
-        requeue,
-        multiple: false,
-    };
-    report(acker.nack(options).await);
-}
-
-/// An answer that does not arrive means that the message comes again, which handlers must bear anyway.
-fn report(answered: Result<bool, lapin::Error>) {
-    match answered {
-        Ok(true) => {}
-        Ok(false) => debug!("the channel of a message is gone; it will come again"),
-        Err(error) => debug!(%error, "the broker could not be answered; the message will come again"),
-    }
+    answer.nack(again).await;
 }

@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod acks;
 mod address;
 mod backoff;
 mod consume;

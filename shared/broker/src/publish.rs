@@ -1,7 +1,8 @@
 //! Publishing: with a confirm where it matters, without where it is only a hint.
 
+use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::DutyId;
@@ -94,6 +95,8 @@ pub(crate) struct Publisher {
     in_flight: Semaphore,
     idle: Mutex<Vec<Channel>>,
     hints: tokio::sync::Mutex<Option<Channel>>,
+    /// The duties of which nobody was told yet, by queue.
+    asleep: Mutex<HashMap<String, Vec<DutyId>>>,
 }
 
 /// A publisher, and the future that keeps its connection.
@@ -110,6 +113,7 @@ pub(crate) fn start(
         in_flight: Semaphore::new(IN_FLIGHT),
         idle: Mutex::default(),
         hints: tokio::sync::Mutex::default(),
+        asleep: Mutex::default(),
     };
     let keeper = async move {
         tokio::select! {
@@ -242,24 +246,39 @@ impl Publisher {
     }
 
     /// Sends hints; what cannot be sent within a second is counted and forgotten.
+    ///
+    /// While one hint is being sent the next ones gather, and go in one message.
     pub(crate) async fn wake(&self, queue: &str, ids: &[DutyId]) {
-        for ids in ids.chunks(wake::MOST) {
-            let sent = timeout(WAKING, self.hint(queue, &wake::body(ids))).await;
-            if matches!(sent, Ok(Ok(()))) {
-                continue;
+        if ids.is_empty() {
+            return;
+        }
+        self.asleep().entry(queue.to_owned()).or_default().extend(ids);
+        let turn = timeout(WAKING, self.hints.lock()).await;
+        let gathered = self.asleep().remove(queue).unwrap_or_default();
+        if gathered.is_empty() {
+            return; // gone with another's
+        }
+        let Ok(mut channel) = turn else {
+            return lost(queue, gathered.len());
+        };
+        for ids in gathered.chunks(wake::MOST) {
+            let sent = timeout(WAKING, self.hint(&mut channel, queue, &wake::body(ids))).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                lost(queue, ids.len());
             }
-            metrics::counter!("kvit_broker_wakes_lost_total").increment(1);
-            debug!(broker.queue = %queue, duties = ids.len(), "wake-up not sent; the sweep will find its duties");
         }
     }
 
-    async fn hint(&self, queue: &str, body: &[u8]) -> Result<(), PublishError> {
+    fn asleep(&self) -> MutexGuard<'_, HashMap<String, Vec<DutyId>>> {
+        self.asleep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn hint(&self, kept: &mut Option<Channel>, queue: &str, body: &[u8]) -> Result<(), PublishError> {
         let queue = ShortString::try_new(queue).map_err(|_| PublishError::TooLong)?;
         let session = self.sessions.borrow().clone().ok_or(PublishError::NotConnected)?;
         if session.blocked {
             return Err(PublishError::Blocked);
         }
-        let mut kept = self.hints.lock().await;
         let channel = match kept.take() {
             Some(channel) if channel.status().connected() => channel,
             _ => session.connection.create_channel().await?,
@@ -272,6 +291,11 @@ impl Publisher {
         *kept = Some(channel);
         Ok(())
     }
+}
+
+fn lost(queue: &str, duties: usize) {
+    metrics::counter!("kvit_broker_wakes_lost_total").increment(1);
+    debug!(broker.queue = %queue, duties, "wake-up not sent; the sweep will find its duties");
 }
 
 async fn confirmed(

@@ -3,6 +3,8 @@
 //! A leaf gets its place once, in a transaction, and keeps it; tiles and checkpoints are made from the rows afterwards,
 //! and can be made again.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use store::{StoreError, Tx};
@@ -93,8 +95,12 @@ impl Ledger {
                 "SELECT seq, at FROM leaf WHERE log_index IS NULL ORDER BY seq LIMIT $1",
                 &[limit.into()],
             )?;
+            let mut years: BTreeMap<i16, Vec<i64>> = BTreeMap::new();
             for row in &rows {
-                place(tx, row.int(0)?, year_of(time(row.int(1)?)), &base)?;
+                years.entry(year_of(time(row.int(1)?))).or_default().push(row.int(0)?);
+            }
+            for (year, leaves) in years {
+                place(tx, &leaves, year, &base)?;
             }
             Ok(Sequenced::Leaves(rows.len()))
         })
@@ -226,16 +232,22 @@ fn year_of(at: Timestamp) -> i16 {
     at.to_zoned(TimeZone::UTC).year()
 }
 
-fn place(tx: &mut Tx<'_>, seq: i64, year: i16, base: &str) -> Result<(), StoreError> {
+/// Gives leaves, in their order, the next places of a year's log.
+fn place(tx: &mut Tx<'_>, leaves: &[i64], year: i16, base: &str) -> Result<(), StoreError> {
     let year_value = i64::from(year);
+    let count = i64::try_from(leaves.len()).unwrap_or(i64::MAX);
     tx.execute(
-        "INSERT INTO evidence_log (year, origin, size, signed, mailed) VALUES ($1, $2, 1, 0, 0)
-         ON CONFLICT (year) DO UPDATE SET size = evidence_log.size + 1",
-        &[year_value.into(), format!("{base}/{year}").into()],
+        "INSERT INTO evidence_log (year, origin, size, signed, mailed) VALUES ($1, $2, $3, 0, 0)
+         ON CONFLICT (year) DO UPDATE SET size = evidence_log.size + $3",
+        &[year_value.into(), format!("{base}/{year}").into(), count.into()],
     )?;
-    tx.execute(
-        "UPDATE leaf SET log_year = $2, log_index = (SELECT size - 1 FROM evidence_log WHERE year = $2) WHERE seq = $1",
-        &[seq.into(), year_value.into()],
-    )
-    .map(drop)
+    let row = tx.one("SELECT size FROM evidence_log WHERE year = $1", &[year_value.into()])?;
+    let first = row.map_or(Ok(count), |row| row.int(0))? - count;
+    for (place, seq) in (first..).zip(leaves) {
+        tx.execute(
+            "UPDATE leaf SET log_year = $2, log_index = $3 WHERE seq = $1",
+            &[(*seq).into(), year_value.into(), place.into()],
+        )?;
+    }
+    Ok(())
 }

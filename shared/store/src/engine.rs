@@ -7,8 +7,19 @@ use std::time::Duration;
 use crate::tx::Tx;
 use crate::{Journal, Options, StoreError, Url, Value};
 
-/// How long a statement waits for another's lock.
-const BUSY: Duration = Duration::from_secs(10);
+/// How often a statement looks whether another process's lock is gone, soon after it met it and later. SQLite's own
+/// handler sleeps up to 100 ms, in which several others may have had the lock.
+const LOOKS: (Duration, Duration) = (Duration::from_micros(250), Duration::from_millis(1));
+
+/// So many looks are soon, and so many are made in all: ten seconds.
+const PATIENCE: (i32, i32) = (20, 10_000);
+
+/// At so many pages of the write-ahead log their content moves into the database. What is written often moves once.
+const CHECKPOINT_PAGES: i64 = 4000;
+
+/// How much of the database a connection keeps in memory, in KiB (SQLite counts it as a negative number of pages). The
+/// inner pages of the indexes of a million submissions fit.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// The advisory lock that lets one process at a time grow a PostgreSQL schema: "kvit" in ASCII.
 const MIGRATION_LOCK: i64 = 0x6b76_6974;
@@ -141,8 +152,8 @@ fn schema_version(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
 
 fn open_sqlite(path: &Path, journal: Journal) -> Result<rusqlite::Connection, StoreError> {
     create_private(path);
-    let connection = rusqlite::Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+    let mut connection = rusqlite::Connection::open(path)?;
+    connection.busy_handler(Some(wait_for_lock))?;
     let wanted = match journal {
         Journal::Wal => "wal",
         Journal::Truncate => "truncate",
@@ -155,11 +166,19 @@ fn open_sqlite(path: &Path, journal: Journal) -> Result<rusqlite::Connection, St
         });
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
+}
+
+/// Waits a moment for another's lock; `false` gives up.
+fn wait_for_lock(looks: i32) -> bool {
+    std::thread::sleep(if looks < PATIENCE.0 { LOOKS.0 } else { LOOKS.1 });
+    looks < PATIENCE.1
 }
 
 /// Creates the file for its owner alone; where that fails, opening it says why.

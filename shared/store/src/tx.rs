@@ -117,6 +117,19 @@ impl<'c> Tx<'c> {
         }
     }
 
+    /// Begins a part of the transaction that can be undone by itself.
+    pub(crate) fn save(&mut self) -> Result<(), StoreError> {
+        self.execute("SAVEPOINT job", &[]).map(drop)
+    }
+
+    /// Ends the part that [`Tx::save`] began: keeps what it did, or undoes it.
+    pub(crate) fn end_saved(&mut self, keep: bool) -> Result<(), StoreError> {
+        if !keep {
+            self.execute("ROLLBACK TO SAVEPOINT job", &[])?;
+        }
+        self.execute("RELEASE SAVEPOINT job", &[]).map(drop)
+    }
+
     /// Runs statements without parameters or answers.
     pub(crate) fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
         self.run(|engine| match engine {

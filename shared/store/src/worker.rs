@@ -204,18 +204,13 @@ fn together(tx: &mut Tx<'_>, mut group: impl Iterator<Item = Work>) {
     let mut replies = Vec::new();
     let committed = loop {
         let Some(work) = group.next() else { break tx.commit() };
-        if let Err(error) = tx.batch("SAVEPOINT job") {
+        if let Err(error) = tx.save() {
             refuse([work], &error);
             break Err(error);
         }
         let (kept, reply) = attempt(tx, work);
         replies.push(reply);
-        let ended = tx.batch(if kept {
-            "RELEASE SAVEPOINT job"
-        } else {
-            "ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job"
-        });
-        if let Err(error) = ended {
+        if let Err(error) = tx.end_saved(kept) {
             break Err(error);
         }
     };
