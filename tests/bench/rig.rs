@@ -96,6 +96,8 @@ impl Rig {
             bed.configure("url = \"sqlite:kvit-keys.db\"", &format!("url = \"{url}\""))?;
             server = Some(Arc::new(started));
         }
+        // The tables are there before anybody looks at them.
+        ledger::Ledger::new(&url.parse()?).is_empty().await?;
         let looking = Options {
             schema: "kvit",
             journal: Journal::Wal,
