@@ -12,7 +12,7 @@ use serde_json::json;
 pub(crate) const SERVICES: [&str; 3] = ["kvit-intake", "kvit-mailer", "kvit-scheduler"];
 
 /// How long the rest of a load may take once the faults are over.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Whether the suite runs as it is promised, and not scaled down.
 pub(crate) fn is_full() -> bool {

@@ -12,7 +12,7 @@ use crate::bed::{Fleet, Tally};
 use crate::oracle::nothing_is_left;
 
 /// How long a step may take, a restart of the scheduler included.
-const STEP: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_mins(1);
 
 /// Each event's list counts as confirmed once the relay has its mail.
 const FORM: &str = r#"

@@ -44,7 +44,7 @@ async fn sixteen_messages_of_twelve_megabytes_stay_under_512_megabytes() -> anyh
         bed.publish(&large(n, 12_000_000)).await?;
     }
     let mut fleet = Fleet::start(&bed).await?;
-    within(Duration::from_secs(300), "all are taken", async || {
+    within(Duration::from_mins(5), "all are taken", async || {
         fleet.ensure_alive()?;
         Ok((bed.figures().await?.accepted == i64::from(count)).then_some(()))
     })
@@ -55,7 +55,7 @@ async fn sixteen_messages_of_twelve_megabytes_stay_under_512_megabytes() -> anyh
         peak / 1_000_000
     );
     ensure!(peak < LARGE, "intake had {peak} bytes");
-    within(Duration::from_secs(300), "all are sent", async || {
+    within(Duration::from_mins(5), "all are sent", async || {
         Ok((bed.figures().await?.open == 0).then_some(()))
     })
     .await?;

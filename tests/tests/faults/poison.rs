@@ -32,7 +32,7 @@ async fn rate(bed: &TestBed, load: &mut Load, count: u32) -> anyhow::Result<f64>
     let began = Instant::now();
     load.send(bed, count).await?;
     let wanted = before + i64::from(count);
-    within(Duration::from_secs(300), "a batch is accepted", async || {
+    within(Duration::from_mins(5), "a batch is accepted", async || {
         Ok((bed.figures().await?.accepted >= wanted).then_some(()))
     })
     .await?;
@@ -68,7 +68,7 @@ async fn course(poisoned: bool) -> anyhow::Result<Course> {
         load.send(&bed, good - good / 2).await?;
     }
     let deaths = until_put_aside(&bed, &mut fleet, &load).await?;
-    let again = came_through(&bed, &load, Duration::from_secs(300)).await?;
+    let again = came_through(&bed, &load, Duration::from_mins(5)).await?;
     let reasons = bed.quarantine().await?;
     ensure!(
         reasons
@@ -79,7 +79,7 @@ async fn course(poisoned: bool) -> anyhow::Result<Course> {
     fleet.get("kvit-intake")?.until_ready().await?;
     rate(&bed, &mut load, scaled(5, 50)).await?; // what is made once is made
     let rate = rate(&bed, &mut load, scaled(20, 300)).await?;
-    came_through(&bed, &load, Duration::from_secs(300)).await?;
+    came_through(&bed, &load, Duration::from_mins(5)).await?;
     Ok(Course {
         sent: i64::from(load.reports + load.malformed),
         again,

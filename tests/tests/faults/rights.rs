@@ -106,7 +106,7 @@ fn url(bed: &TestBed, service: &str) -> String {
     format!("amqp://{host}-{service}:pw@127.0.0.1:{port}/{host}")
 }
 
-/// Whether the broker lets a user do something: a refusal closes the channel with ACCESS_REFUSED.
+/// Whether the broker lets a user do something: a refusal closes the channel with `ACCESS_REFUSED`.
 async fn is_let<T>(
     connection: &Connection,
     verb: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
@@ -203,7 +203,7 @@ async fn the_services_do_their_work_with_the_least_rights() -> anyhow::Result<()
     bed.until_deleted(1).await?;
     ensure!(bed.inbox.count() == 2, "{} mails", bed.inbox.count());
     let rabbit = &bed.host.node.rabbit;
-    within(Duration::from_secs(60), "the site is told", async || {
+    within(Duration::from_mins(1), "the site is told", async || {
         let listed =
             block_in_place(|| rabbit.ctl(&["-p", &bed.host.name, "list_queues", "--quiet", "name", "messages"]))?;
         let told = listed.lines().any(|line| {

@@ -35,7 +35,7 @@ async fn look(bed: &TestBed) -> anyhow::Result<Seen> {
 }
 
 async fn killed(program: &mut Program) -> anyhow::Result<()> {
-    within(Duration::from_secs(60), "the service dies at its point", async || {
+    within(Duration::from_mins(1), "the service dies at its point", async || {
         Ok(program.was_killed()?.then_some(()))
     })
     .await
