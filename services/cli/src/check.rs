@@ -1,4 +1,5 @@
-//! `kvit check`: everything that can be judged without asking another machine, each fault with its file and line.
+//! `kvit check`: everything that can be judged without asking another machine or reading a key, each fault with its file
+//! and line. Of a secret that stands in a file it says whether the file is there; `kvit doctor` reads it.
 
 use domain::form_check::Weight;
 use jiff::{SignedDuration, Timestamp};
@@ -56,7 +57,7 @@ fn count(findings: &Findings) -> String {
     format!("{errors} {plural}: nothing starts before they are mended")
 }
 
-/// Loads a configuration and judges what stands in it, keys and certificates included.
+/// Loads a configuration and judges what stands in it, certificates included; reads no secret.
 pub(crate) fn examine(config: &ConfigArgs, now: Timestamp) -> Examined {
     let (loaded, mut findings) = config.examine();
     let Some(loaded) = loaded else {
@@ -66,14 +67,28 @@ pub(crate) fn examine(config: &ConfigArgs, now: Timestamp) -> Examined {
         .into_iter()
         .chain(certificates(&loaded, now))
         .chain(letters(&loaded))
-        .chain(loaded.check_secrets().iter().cloned())
-        .chain(openpgp_keys(&loaded, now))
+        .chain(loaded.look_at_secrets())
         .collect();
-    // What is wrong by itself is not said to be of no use as well.
-    let known: Vec<Place> = findings.iter().map(|finding| finding.place.clone()).collect();
-    findings.extend(further.into_iter().filter(|finding| !known.contains(&finding.place)));
+    add(&mut findings, further);
     let loaded = (!findings.has_errors()).then_some(loaded);
     Examined { loaded, findings }
+}
+
+/// Adds what is found later: what is wrong by itself is not said to be of no use as well.
+fn add(findings: &mut Findings, further: Vec<Finding>) {
+    let known: Vec<Place> = findings.iter().map(|finding| finding.place.clone()).collect();
+    findings.extend(further.into_iter().filter(|finding| !known.contains(&finding.place)));
+}
+
+/// Judges the secrets too, by reading them: for `kvit doctor`, which may.
+pub(crate) fn examine_secrets(examined: &mut Examined, now: Timestamp) {
+    let Some(loaded) = &examined.loaded else { return };
+    let secrets = loaded.check_secrets();
+    let further: Vec<Finding> = secrets.iter().cloned().chain(openpgp_keys(loaded, now)).collect();
+    add(&mut examined.findings, further);
+    if examined.findings.has_errors() {
+        examined.loaded = None;
+    }
 }
 
 fn schedules(loaded: &Loaded) -> Vec<Finding> {
@@ -274,19 +289,44 @@ mod tests {
         folder.replace("0 6 * * *", "99 6 * * *");
         folder.replace("complaint = \"Datatilsynet", "complain = \"Datatilsynet");
         std::fs::write(folder.dir.path().join("secrets/mail.key"), "short").unwrap();
-        std::fs::write(folder.dir.path().join("secrets/signing.asc"), "no key").unwrap();
+        std::fs::remove_file(folder.dir.path().join("secrets/signing.asc")).unwrap();
         std::fs::write(folder.dir.path().join("keys/teknik-miljoe.asc"), "no certificate").unwrap();
         let found = folder.found().join("\n");
         for part in [
             "unknown key `complain`",
             "`controller.complaint`",
             "cron expression of five fields",
-            "vault.mail_key is not 32 bytes in base64",
-            "the signing key cannot be used",
+            "the file secrets/mail.key of `vault.mail_key_file` is not 32 bytes in base64",
+            "the file secrets/signing.asc of `signing.key_file` is not there",
             "no OpenPGP certificate can be read",
         ] {
             assert!(found.contains(part), "{part} is not in:\n{found}");
         }
         assert_eq!(found.lines().count(), 6, "{found}");
+    }
+
+    #[test]
+    fn what_only_reading_a_secret_tells_is_left_to_the_doctor() {
+        let folder = made();
+        let zeros = format!("{}=", "*".repeat(43));
+        std::fs::write(folder.dir.path().join("secrets/mail.key"), zeros).unwrap();
+        std::fs::write(folder.dir.path().join("secrets/signing.asc"), "no key").unwrap();
+        assert_eq!(folder.found(), Vec::<String>::new());
+
+        let arguments = ConfigArgs {
+            config: Some(folder.config.clone()),
+            ..ConfigArgs::default()
+        };
+        let now = Clock::system().now();
+        let mut examined = examine(&arguments, now);
+        examine_secrets(&mut examined, now);
+        let said = examined.findings.to_string();
+        for part in [
+            "vault.mail_key is not 32 bytes in base64",
+            "the signing key cannot be used",
+        ] {
+            assert!(said.contains(part), "{part} is not in:\n{said}");
+        }
+        assert!(examined.loaded.is_none());
     }
 }

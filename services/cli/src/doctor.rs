@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::app::print;
-use crate::check::{Examined, examine};
+use crate::check::{Examined, examine, examine_secrets};
 use crate::table::table;
 
 /// How a probe went.
@@ -67,7 +67,9 @@ impl Probe {
 
 pub(crate) async fn run(config: &ConfigArgs, json: bool) -> anyhow::Result<u8> {
     let clock = Clock::system();
-    let Examined { loaded, findings } = examine(config, clock.now());
+    let mut examined = examine(config, clock.now());
+    examine_secrets(&mut examined, clock.now());
+    let Examined { loaded, findings } = examined;
     let mut probes = configuration(loaded.as_ref(), &findings);
     if let Some(loaded) = &loaded {
         probes.extend(machine::secrets(loaded));

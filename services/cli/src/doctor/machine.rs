@@ -1,7 +1,6 @@
 //! This machine: its clock, and who may read the secrets.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -53,7 +52,8 @@ fn time_zone(zone: &TimeZone, now: Timestamp) -> Probe {
 pub(super) fn secrets(loaded: &Loaded) -> Vec<Probe> {
     let mut open = Vec::new();
     let mut looked = 0;
-    for (key, path) in files(loaded) {
+    for secret in loaded.config.secret_files() {
+        let (key, path) = (secret.key(), secret.file);
         let Ok(data) = path.metadata() else {
             continue; // a finding of the configuration
         };
@@ -76,33 +76,6 @@ pub(super) fn secrets(loaded: &Loaded) -> Vec<Probe> {
                 format!("chmod 600 {shown}"),
             )
         })
-        .collect()
-}
-
-fn files(loaded: &Loaded) -> Vec<(&'static str, &Path)> {
-    let config = &loaded.config;
-    let vault = &config.vault;
-    let all = [
-        ("broker.url_file", &config.broker.url_file),
-        ("store.url_file", &config.store.url_file),
-        ("vault.url_file", &vault.url_file),
-        ("vault.intake_key_file", &vault.intake_key_file),
-        ("vault.mail_key_file", &vault.mail_key_file),
-        ("vault.journal_key_file", &vault.journal_key_file),
-        ("vault.registration_key_file", &vault.registration_key_file),
-        ("vault.index_key_file", &vault.index_key_file),
-        ("smtp.url_file", &config.smtp.url_file),
-        ("intake.unseal_key_file", &config.intake.unseal_key_file),
-        ("evidence.key_file", &config.evidence.key_file),
-        ("journal.key_file", &config.journal.key_file),
-    ];
-    let signing = config
-        .signing
-        .iter()
-        .map(|signing| ("signing.key_file", &signing.key_file));
-    all.into_iter()
-        .chain(signing)
-        .filter_map(|(key, file)| Some((key, file.as_deref()?)))
         .collect()
 }
 

@@ -84,7 +84,8 @@ impl Loaded {
         }
     }
 
-    /// Reads every secret and reports those that cannot be used: for `kvit doctor`, which may read them all.
+    /// Reads every secret and reports those that cannot be used: for `kvit doctor`, which may read them all; `kvit check`
+    /// [looks at their files](Self::look_at_secrets).
     #[must_use]
     pub fn check_secrets(&self) -> Findings {
         let (config, vault) = (&self.config, &self.config.vault);

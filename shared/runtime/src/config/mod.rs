@@ -13,6 +13,7 @@ pub(crate) mod parse;
 mod parties;
 pub(crate) mod schema;
 mod secret;
+mod secret_files;
 pub(crate) mod sections;
 pub(crate) mod shape;
 
@@ -23,6 +24,7 @@ pub use layers::Layers;
 pub use load::{DEFAULT_PATH, Loaded};
 pub use parties::{CertificateFile, Department, Environment, JournalTarget, Recovery, Require, Site, TargetKind};
 pub use secret::{ConfigError, Secret};
+pub use secret_files::SecretFile;
 pub use sections::{
     Broker, Config, Console, Controller, Evidence, Intake, Journal, Journaliser, Mailer, Retention, Retry, Scheduler,
     Schedules, Signing, Smtp, Store, Vault,
