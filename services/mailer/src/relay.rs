@@ -234,6 +234,7 @@ impl Relay {
             Ok(hello) => Offers::read(&hello),
             Err(error) if error.status().is_some() => Offers {
                 smtp_utf8: smtp.server_info().supports_feature(Extension::SmtpUtfEight),
+                eight_bit: smtp.server_info().supports_feature(Extension::EightBitMime),
                 ..Offers::default()
             },
             Err(error) => return Err(failure(&error)),

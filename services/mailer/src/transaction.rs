@@ -7,7 +7,7 @@ use letter::Parcel;
 use lettre::Address;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::{MailParameter, RcptParameter};
+use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter, RcptParameter};
 use lettre::transport::smtp::response::Response;
 use tokio::time::timeout;
 
@@ -44,6 +44,7 @@ pub(crate) struct Offers {
     pub(crate) size: Option<usize>,
     pub(crate) dsn: bool,
     pub(crate) smtp_utf8: bool,
+    pub(crate) eight_bit: bool,
 }
 
 impl Offers {
@@ -55,6 +56,7 @@ impl Offers {
                 Some("SIZE") => offers.size = words.next().and_then(|size| size.parse().ok()).filter(|size| *size > 0),
                 Some("DSN") => offers.dsn = true,
                 Some("SMTPUTF8") => offers.smtp_utf8 = true,
+                Some("8BITMIME") => offers.eight_bit = true,
                 _ => {}
             }
         }
@@ -74,9 +76,8 @@ pub(crate) async fn transact(
         return Err(RelayError::TooLarge);
     }
     let (sender, mut parameters) = sender(offers, bounce, parcel)?;
-    parameters.push(MailParameter::Size(message.len()));
-    if offers.size.is_none() {
-        parameters.pop();
+    if offers.size.is_some() {
+        parameters.push(MailParameter::Size(message.len()));
     }
     // A refusal of the sender is about this relay's rules, and no fault of this mail: it is mended, and tried again.
     let begun = command(smtp, Mail::new(Some(sender), parameters)).await;
@@ -126,10 +127,12 @@ fn sender(offers: Offers, bounce: &EmailAddress, parcel: &Parcel) -> Result<(Add
         parameters.push(parameter("ENVID", token));
     }
     if parcel.to.needs_smtputf8() || bounce.needs_smtputf8() {
-        if !offers.smtp_utf8 {
+        // RFC 6531 wants 8BITMIME beside it: such an address stands in the header, too. Nothing else is beyond ASCII.
+        if !offers.smtp_utf8 || !offers.eight_bit {
             return Err(RelayError::NoSmtpUtf8);
         }
         parameters.push(MailParameter::SmtpUtfEight);
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
     }
     Ok((address, parameters))
 }

@@ -1,5 +1,6 @@
 //! Mail addresses, parsed once.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use email_address::{EmailAddress as Parsed, Options};
@@ -11,7 +12,8 @@ pub struct InvalidAddress;
 
 /// A mail address (RFC 5321 `Mailbox`, with RFC 6531's internationalised letters), safe in a header and in a command.
 ///
-/// Quoted local parts, address literals, comments, source routes and everything with a control character are refused.
+/// A domain beyond ASCII is kept as its A-label (RFC 5891), which every relay takes; only a local part beyond ASCII needs
+/// SMTPUTF8. Quoted local parts, address literals, comments, source routes and everything with a control character are refused.
 /// It is personal: `Debug` shows nothing, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EmailAddress(String);
@@ -29,10 +31,14 @@ impl EmailAddress {
             .without_domain_literal()
             .without_display_text();
         let parsed = Parsed::parse_with_options(text, options).map_err(|_| InvalidAddress)?;
-        if text.len() > 254 || !parsed.as_str().chars().all(is_plain) {
+        if !parsed.as_str().chars().all(is_plain) {
             return Err(InvalidAddress);
         }
-        Ok(Self(parsed.as_str().to_owned()))
+        let address = format!("{}@{}", parsed.local_part(), ascii(parsed.domain())?);
+        if address.len() > 254 {
+            return Err(InvalidAddress);
+        }
+        Ok(Self(address))
     }
 
     /// The address itself. Call it only where a mail is made or sent.
@@ -66,6 +72,16 @@ impl fmt::Debug for EmailAddress {
     }
 }
 
+/// The domain in ASCII; one that is so already stays as it is.
+fn ascii(domain: &str) -> Result<Cow<'_, str>, InvalidAddress> {
+    if domain.is_ascii() {
+        return Ok(Cow::Borrowed(domain));
+    }
+    idna::domain_to_ascii_strict(domain)
+        .map(Cow::Owned)
+        .map_err(|_| InvalidAddress)
+}
+
 /// A letter or digit beyond ASCII: no control, separator, format or bidirectional character.
 fn is_plain(c: char) -> bool {
     (c.is_ascii() && !c.is_ascii_control() && !"\"\\()<>[],:; ".contains(c)) || (!c.is_ascii() && c.is_alphanumeric())
@@ -81,13 +97,27 @@ mod tests {
         for right in [
             "aase@example.com",
             "test+ae@example.com",
-            "søren@blåbærgrød.example",
             "o'hara.x@mail.example.co.uk",
             " aase@example.com\r\n",
         ] {
             let address = EmailAddress::parse(right).expect(right);
             assert_eq!(address.expose(), right.trim());
         }
+    }
+
+    #[test]
+    fn a_domain_beyond_ascii_is_kept_as_every_relay_takes_it() {
+        for (written, kept, needs) in [
+            ("aase@blåbærgrød.example", "aase@xn--blbrgrd-fxak7p.example", false),
+            ("aase@BLÅBÆRGRØD.example", "aase@xn--blbrgrd-fxak7p.example", false),
+            ("søren@blåbærgrød.example", "søren@xn--blbrgrd-fxak7p.example", true),
+            ("søren@Mail.example", "søren@Mail.example", true),
+        ] {
+            let address = EmailAddress::parse(written).expect(written);
+            assert_eq!((address.expose(), address.needs_smtputf8()), (kept, needs), "{written}");
+        }
+        let long = format!("aase@{}.example", "å".repeat(62));
+        assert_eq!(EmailAddress::parse(&long), Err(InvalidAddress));
     }
 
     /// P2

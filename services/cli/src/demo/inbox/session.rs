@@ -14,10 +14,16 @@ use super::{Behaviour, Mail, Shared, Step};
 const LONGEST_COMMAND: u64 = 4096;
 /// The largest message; above what any configuration sends.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
-/// The parameters that `MAIL FROM` may have, as offered.
-const MAIL_PARAMETERS: &[&str] = &["SIZE", "BODY", "SMTPUTF8", "RET", "ENVID"];
-/// The parameters that `RCPT TO` may have, as offered.
-const RCPT_PARAMETERS: &[&str] = &["NOTIFY", "ORCPT"];
+/// The extensions with parameters, and those of `MAIL FROM` and `RCPT TO` that each brings.
+const EXTENSIONS: [Extension; 4] = [
+    ("SIZE", &["SIZE"], &[]),
+    ("8BITMIME", &["BODY"], &[]),
+    ("SMTPUTF8", &["SMTPUTF8"], &[]),
+    ("DSN", &["RET", "ENVID"], &["NOTIFY", "ORCPT"]),
+];
+
+/// Its name, and the parameters that it brings.
+type Extension = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 pub(super) struct Session {
     reader: BufReader<OwnedReadHalf>,
@@ -25,6 +31,8 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     number: usize,
     greeted: bool,
+    /// The extensions of the last answer to `EHLO`, a line each.
+    offered: Vec<String>,
     envelope: Option<Envelope>,
 }
 
@@ -54,6 +62,7 @@ impl Session {
             shared,
             number,
             greeted: false,
+            offered: Vec::new(),
             envelope: None,
         }
     }
@@ -120,6 +129,7 @@ impl Session {
 
     async fn hello(&mut self, usual: &str) -> io::Result<Outcome> {
         self.envelope = None;
+        self.offered = offers(usual);
         let outcome = self.step(Step::Ehlo, None, usual).await?;
         self.greeted = outcome == Outcome::Passed;
         Ok(outcome)
@@ -129,7 +139,7 @@ impl Session {
         if !self.greeted || self.envelope.is_some() {
             return self.say("503 5.5.1 not now").await;
         }
-        let (from, params) = match path(rest, "FROM:", MAIL_PARAMETERS) {
+        let (from, params) = match self.path(rest, "FROM:", |(_, mail, _)| mail) {
             Ok(read) => read,
             Err(refusal) => return self.say(refusal).await,
         };
@@ -152,7 +162,7 @@ impl Session {
         let Some(envelope) = &self.envelope else {
             return self.say("503 5.5.1 MAIL first").await;
         };
-        let (to, params) = match path(rest, "TO:", RCPT_PARAMETERS) {
+        let (to, params) = match self.path(rest, "TO:", |(_, _, rcpt)| rcpt) {
             Ok((to, _)) if to.is_empty() => return self.say("501 5.1.3 no address").await,
             Ok(read) => read,
             Err(refusal) => return self.say(refusal).await,
@@ -188,8 +198,12 @@ impl Session {
             return Ok(Outcome::Over);
         };
         let envelope = self.envelope.take().unwrap_or_default();
-        if data.len() > LARGEST_MESSAGE {
+        if data.len() > self.largest() {
             return self.say("552 5.3.4 too large").await;
+        }
+        let eight_bit = |param: &String| param.eq_ignore_ascii_case("BODY=8BITMIME");
+        if !data.is_ascii() && !envelope.params.iter().any(eight_bit) {
+            return self.say("554 5.6.1 8-bit data without BODY=8BITMIME").await;
         }
         match self.ordered(Step::FinalDot, None).await? {
             Some(Outcome::Passed) => {
@@ -266,6 +280,9 @@ impl Session {
         let (last, before) = lines
             .split_last()
             .map_or(("", &[][..]), |(last, before)| (*last, before));
+        if step == Step::Ehlo && code < 400 {
+            self.offered = lines.iter().skip(1).map(|line| (*line).to_owned()).collect();
+        }
         let before: Vec<String> = before.iter().map(|line| format!("{code}-{line}\r\n")).collect();
         self.say(&format!("{}{code} {last}", before.concat())).await?;
         Ok(Some(match code {
@@ -290,31 +307,61 @@ impl Session {
         }
         Ok(())
     }
+
+    /// Whether an extension was offered, with what follows its name.
+    fn offers(&self, extension: &str) -> Option<&str> {
+        let mut words = self
+            .offered
+            .iter()
+            .map(|line| line.split_once(' ').unwrap_or((line, "")));
+        let found = words.find(|(name, _)| name.eq_ignore_ascii_case(extension));
+        found.map(|(_, value)| value)
+    }
+
+    fn largest(&self) -> usize {
+        let named = self.offers("SIZE").and_then(|size| size.trim().parse().ok());
+        named.filter(|size| *size > 0).unwrap_or(LARGEST_MESSAGE)
+    }
+
+    /// The address and the parameters of `FROM:<address> PARAMETER…`, or the reply that refuses them.
+    fn path(
+        &self,
+        rest: &str,
+        keyword: &str,
+        parameters: fn(Extension) -> &'static [&'static str],
+    ) -> Result<(String, Vec<String>), &'static str> {
+        let wrong = "501 5.5.4 wrong syntax";
+        let after = rest
+            .get(..keyword.len())
+            .filter(|start| start.eq_ignore_ascii_case(keyword))
+            .map(|_| &rest[keyword.len()..]);
+        let (address, params) = after
+            .and_then(|after| after.strip_prefix('<'))
+            .and_then(|after| after.split_once('>'))
+            .ok_or(wrong)?;
+        if !(params.is_empty() || params.starts_with(' ')) || address.contains([' ', '<']) {
+            return Err(wrong);
+        }
+        let params: Vec<String> = params.split_whitespace().map(str::to_owned).collect();
+        for param in &params {
+            let (name, value) = param.split_once('=').unwrap_or((param, ""));
+            let offered = EXTENSIONS.into_iter().any(|extension| {
+                let names = parameters(extension);
+                self.offers(extension.0).is_some() && names.iter().any(|known| known.eq_ignore_ascii_case(name))
+            });
+            if !offered {
+                return Err("555 5.5.4 this parameter was not offered");
+            }
+            if name.eq_ignore_ascii_case("SIZE") && value.parse::<usize>().is_ok_and(|size| size > self.largest()) {
+                return Err("552 5.3.4 too large");
+            }
+        }
+        Ok((address.to_owned(), params))
+    }
 }
 
-/// The address and the parameters of `FROM:<address> PARAMETER…`, or the reply that refuses them.
-fn path(rest: &str, keyword: &str, offered: &[&str]) -> Result<(String, Vec<String>), &'static str> {
-    let wrong = "501 5.5.4 wrong syntax";
-    let after = rest
-        .get(..keyword.len())
-        .filter(|start| start.eq_ignore_ascii_case(keyword))
-        .map(|_| &rest[keyword.len()..]);
-    let (address, params) = after
-        .and_then(|after| after.strip_prefix('<'))
-        .and_then(|after| after.split_once('>'))
-        .ok_or(wrong)?;
-    if !(params.is_empty() || params.starts_with(' ')) || address.contains([' ', '<']) {
-        return Err(wrong);
-    }
-    let params: Vec<String> = params.split_whitespace().map(str::to_owned).collect();
-    for param in &params {
-        let (name, value) = param.split_once('=').unwrap_or((param, ""));
-        if !offered.iter().any(|offered| offered.eq_ignore_ascii_case(name)) {
-            return Err("555 5.5.4 this parameter was not offered");
-        }
-        if name.eq_ignore_ascii_case("SIZE") && value.parse::<usize>().is_ok_and(|size| size > LARGEST_MESSAGE) {
-            return Err("552 5.3.4 too large");
-        }
-    }
-    Ok((address.to_owned(), params))
+/// The extensions that an answer to `EHLO` offers.
+fn offers(answer: &str) -> Vec<String> {
+    let lines = answer.lines().skip(1);
+    lines.map(|line| line.get(4..).unwrap_or_default().to_owned()).collect()
 }
