@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker::{Delivery, Properties};
+use bytes::Bytes;
 use domain::SiteId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ const MAGIC: &[u8] = b"kvit-message-1\n";
 pub(crate) struct Message {
     /// The queue says which site it is.
     pub(crate) site: SiteId,
-    pub(crate) body: Vec<u8>,
+    /// Shared with the broker's delivery: a clone copies nothing.
+    pub(crate) body: Bytes,
     pub(crate) properties: Properties,
     pub(crate) received_at: Timestamp,
     pub(crate) redelivered: bool,
@@ -56,7 +58,7 @@ impl Message {
         };
         Some(Self {
             site: site.parse().ok()?,
-            body: body.to_vec(),
+            body,
             properties,
             received_at,
             redelivered,
@@ -86,8 +88,8 @@ impl Message {
             .eq_ignore_ascii_case("application/pgp-encrypted")
     }
 
-    /// The message as bytes, to be sealed.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// What comes before the body in the bytes that are sealed.
+    pub(crate) fn encode_head(&self) -> Vec<u8> {
         let head = Head {
             site: self.site.clone(),
             content_type: self.properties.content_type.clone(),
@@ -98,17 +100,17 @@ impl Message {
             received_at: self.received_at,
         };
         let head = serde_json::to_vec(&head).expect("a head is plain JSON");
-        [MAGIC, &head, b"\n", &self.body].concat()
+        [MAGIC, &head, b"\n"].concat()
     }
 
-    /// Reads what [`Message::encode`] wrote.
+    /// Reads what was sealed: [`Message::encode_head`] and the body.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(MAGIC)?;
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         let head: Head = serde_json::from_slice(&rest[..end]).ok()?;
         Some(Self {
             site: head.site,
-            body: rest[end + 1..].to_vec(),
+            body: Bytes::copy_from_slice(&rest[end + 1..]),
             properties: Properties {
                 content_type: head.content_type,
                 content_encoding: head.content_encoding,
@@ -131,7 +133,7 @@ mod tests {
     fn a_kept_message_is_read_as_it_was() {
         let message = Message {
             site: "eksempel".parse().expect("a site"),
-            body: b"{\"a\":\"\n\"}\n".to_vec(),
+            body: Bytes::from_static(b"{\"a\":\"\n\"}\n"),
             properties: Properties {
                 message_id: Some("m".to_owned()),
                 headers: BTreeMap::from([("x-kvit-form".to_owned(), "f".to_owned())]),
@@ -141,7 +143,8 @@ mod tests {
             redelivered: true,
             dead: false,
         };
-        let read = Message::decode(&message.encode()).expect("a message");
+        let kept = [message.encode_head(), message.body.to_vec()].concat();
+        let read = Message::decode(&kept).expect("a message");
         assert_eq!((read.body, read.site), (message.body, message.site));
         assert_eq!(read.properties.headers, message.properties.headers);
         assert!(Message::decode(b"{}").is_none());

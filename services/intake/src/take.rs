@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use broker::{Delivery, Link, Verdict};
+use bytes::Bytes;
 use domain::SubmissionId;
 use domain::quarantine::QuarantineReason;
 use futures::FutureExt as _;
@@ -212,7 +213,7 @@ impl Intake {
     }
 
     /// The message's content, unsealed where it is sealed.
-    async fn open(&self, message: &Message, site: &Site) -> Result<Result<Vec<u8>, QuarantineReason>, Trouble> {
+    async fn open(&self, message: &Message, site: &Site) -> Result<Result<Bytes, QuarantineReason>, Trouble> {
         let limit = self.loaded.config.intake.max_message_bytes;
         if message.body.len() > limit {
             return Ok(Err(QuarantineReason::TooLarge));
@@ -237,7 +238,7 @@ impl Intake {
         let opened = tokio::task::spawn_blocking(move || key.open(&sealed, limit))
             .await
             .map_err(|_| Trouble::internal("unsealing panicked"))?;
-        Ok(opened.map_err(|error| match error {
+        Ok(opened.map(Bytes::from).map_err(|error| match error {
             UnsealError::TooLarge => QuarantineReason::TooLarge,
             _ => QuarantineReason::Undecryptable,
         }))

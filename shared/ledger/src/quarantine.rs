@@ -156,7 +156,7 @@ impl Ledger {
     /// # Errors
     ///
     /// [`StoreError`]; then nothing was recorded.
-    pub async fn quarantine(&self, new: NewQuarantined) -> Result<bool, StoreError> {
+    pub async fn quarantine(&self, mut new: NewQuarantined) -> Result<bool, StoreError> {
         self.write(move |tx| {
             let form = new.form.as_ref().map_or("", FormId::as_str);
             let scope = Scope {
@@ -174,7 +174,9 @@ impl Ledger {
                 return Ok(false);
             }
             scope.add(tx, Counter::Quarantined, 1)?;
-            insert(tx, &new)?;
+            // Moved, for it may be large.
+            let sealed = std::mem::take(&mut new.sealed);
+            insert(tx, &new, sealed)?;
             let id = new.id.to_string();
             leaf(
                 tx,
@@ -416,7 +418,7 @@ fn is_known(tx: &mut Tx<'_>, bodies: &[Vec<u8>]) -> Result<bool, StoreError> {
     Ok(false)
 }
 
-fn insert(tx: &mut Tx<'_>, new: &NewQuarantined) -> Result<(), StoreError> {
+fn insert(tx: &mut Tx<'_>, new: &NewQuarantined, sealed: Vec<u8>) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO quarantine (id, site, form, department, test, reason, state, bytes, received_at, body, epoch, sealed)
          VALUES ($1, $2, $3, $4, $5, $6, 'waiting', $7, $8, $9, $10, $11)",
@@ -431,7 +433,7 @@ fn insert(tx: &mut Tx<'_>, new: &NewQuarantined) -> Result<(), StoreError> {
             new.received_at.as_millisecond().into(),
             new.body.as_slice().into(),
             new.epoch.into(),
-            new.sealed.as_slice().into(),
+            sealed.into(),
         ],
     )
     .map(drop)
