@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use broker::{Link, Options, PublishError, submissions_queue};
 use domain::SiteId;
 use kvit_cli::demo::inbox::{Inbox, Mail};
+use kvit_cli::demo::read_apart;
 use ledger::{DutyFilter, DutyRow, Figures, Ledger, QuarantineFilter, QuarantineRow, SubmissionFilter, SubmissionView};
 use openpgp::{Certificate, UnsealKey};
 use runtime::{Clock, Context, Loaded};
@@ -501,7 +502,7 @@ impl TestBed {
                     continue;
                 }
                 // A journal may go away while one looks.
-                let bytes = std::fs::read(&path).unwrap_or_default();
+                let bytes = read_apart(&path).unwrap_or_default();
                 for word in words {
                     if holds(&bytes, word.as_bytes()) {
                         found.push(format!("{}: {word}", path.display()));

@@ -99,6 +99,16 @@ impl Entity {
     }
 }
 
+/// Those that are encrypted: a department's mails, and not the notices to it.
+#[must_use]
+pub fn encrypted(mut mails: Vec<Mail>) -> Vec<Mail> {
+    mails.retain(|mail| {
+        let outer = Entity::read(&mail.data);
+        outer.header("content-type").starts_with("multipart/encrypted")
+    });
+    mails
+}
+
 /// The encrypted part of a department's mail, opened.
 ///
 /// # Errors

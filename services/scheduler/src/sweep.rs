@@ -27,8 +27,8 @@ const QUEUES: [(&str, &[DutyKind]); 2] = [
 ];
 /// How many are looked at in one sweep.
 const BATCH: u32 = 2000;
-/// How often quarantine's notices are looked at.
-const NOTIFY: Duration = Duration::from_secs(30);
+/// How often what departments are to be told is looked at.
+const NOTIFY: Duration = Duration::from_secs(10);
 /// How often the figures are measured.
 const MEASURE: Duration = Duration::from_secs(15);
 /// How often what is no longer needed is forgotten, and what sites have not confirmed is counted.

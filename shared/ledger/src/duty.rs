@@ -4,6 +4,7 @@ mod claim;
 mod decide;
 mod held;
 mod settle;
+mod untold;
 
 use domain::{DutyId, DutyKind};
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use store::StoreError;
 pub use claim::Claim;
 pub use decide::{Decision, DutyFilter, DutyRow};
 pub use settle::{Outcome, Settled};
+pub use untold::{CertificateEnd, UntoldHeld};
 
 pub(crate) use settle::settle;
 

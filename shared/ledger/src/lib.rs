@@ -33,7 +33,7 @@ use store::{Store, StoreError, Url};
 
 pub use backlog::{Backlog, IN_TIME};
 pub use counter::Counter;
-pub use duty::{Claim, Decision, DutyFilter, DutyRow, Outcome, Settled};
+pub use duty::{CertificateEnd, Claim, Decision, DutyFilter, DutyRow, Outcome, Settled, UntoldHeld};
 pub use event::{EventRow, SetEvent};
 pub use evidence::{EvidenceLeaf, EvidenceLog, Sequenced};
 pub use extract::{ExtractRow, KeptRegistration, NewExtract, Registered};

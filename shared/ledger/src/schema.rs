@@ -14,6 +14,7 @@ pub(crate) const OPTIONS: Options = Options {
         Migration { sql: RESTORE },
         Migration { sql: PAUSES },
         Migration { sql: JOURNAL },
+        Migration { sql: TOLD },
     ],
     writers: 4,
     readers: 2,
@@ -96,6 +97,19 @@ CREATE TABLE journal_filing (
 );
 CREATE INDEX journal_filing_submission ON journal_filing (submission);
 CREATE TABLE journal_progress (duty TEXT PRIMARY KEY, step TEXT NOT NULL)";
+
+/// What departments were told of: mails that are held, and certificates that end.
+const TOLD: &str = "
+ALTER TABLE duty ADD COLUMN told_at BIGINT;
+CREATE INDEX duty_told ON duty (told_at) WHERE told_at IS NOT NULL;
+CREATE TABLE certificate_warning (
+    department TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    ends_at BIGINT NOT NULL,
+    days BIGINT NOT NULL,
+    warned_at BIGINT NOT NULL,
+    PRIMARY KEY (department, fingerprint, ends_at, days)
+)";
 
 const FIRST: &str = "
 CREATE TABLE submission (

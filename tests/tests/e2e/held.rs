@@ -1,7 +1,7 @@
 //! What waits: for a certificate, for files, for a seal, for a form.
 
 use jiff::SignedDuration;
-use kvit_tests::{DEADLINE, Message, Service, TestBed, kvit, opened, payload, reads, report, until};
+use kvit_tests::{DEADLINE, Message, Service, TestBed, encrypted, kvit, opened, payload, reads, report, until};
 use openpgp::{Sealing, UnsealKey};
 use serde_json::{Value, json};
 
@@ -52,10 +52,14 @@ async fn a_department_without_a_usable_certificate_waits_sealed_and_no_other_doe
     bed.post(&to_technical(1)).await?;
     bed.post(&to_social(2)).await?;
 
-    bed.inbox.wait_for(2, DEADLINE).await?;
+    // A receipt, the other department's mail, and the notice that this one's is held.
+    let mails = bed.inbox.wait_for(3, DEADLINE).await?;
     assert_eq!(bed.mails_to("social@kommune.example").len(), 1);
     let held = bed.until_duty("department_mail", "held").await?;
     assert_eq!(held.reason.as_deref(), Some("expired"));
+    let notice = mails.iter().find(|mail| mail.recipients == [DEPARTMENT]).map(reads);
+    let notice = notice.expect("a notice");
+    assert!(notice.contains("venter") && !notice.contains("hul i vejen"), "{notice}");
     let open = bed
         .submissions()
         .await?
@@ -74,7 +78,7 @@ async fn a_department_without_a_usable_certificate_waits_sealed_and_no_other_doe
     )
     .await?;
     bed.until_deleted(2).await?;
-    let mails = bed.mails_to(DEPARTMENT);
+    let mails = encrypted(bed.mails_to(DEPARTMENT));
     assert_eq!(mails.len(), 1);
     let text = opened(&mails[0], bed.key("teknik-miljoe"))?.text("text/plain");
     assert!(text.contains("Et stort hul i vejen ved kirken"), "{text}");
@@ -93,7 +97,64 @@ async fn a_certificate_file_that_is_put_right_lets_its_mails_go() -> anyhow::Res
     assert_eq!(held.reason.as_deref(), Some("unreadable"));
     std::fs::write(&file, &good)?;
     bed.until_deleted(1).await?;
-    assert_eq!(bed.mails_to(DEPARTMENT).len(), 1);
+    assert_eq!(encrypted(bed.mails_to(DEPARTMENT)).len(), 1);
+    running.stop().await
+}
+
+/// P1: of two certificates one is not enough, unless the department says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_certificate_must_be_usable_or_any_as_the_department_says() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let (expired, _) = openpgp::generate(
+        "to <to@kommune.example>",
+        bed.clock().now() - SignedDuration::from_hours(48),
+        Some(SignedDuration::from_hours(24)),
+    )?;
+    std::fs::write(bed.path("keys/to.asc"), &expired)?;
+    let other = openpgp::Certificate::read(&expired, None)
+        .map_err(|state| anyhow::anyhow!("{}", state.as_str()))?
+        .fingerprint();
+    let first = bed.key("teknik-miljoe").fingerprint();
+    bed.configure(
+        &format!("fingerprint = \"{first}\" }}]"),
+        &format!("fingerprint = \"{first}\" }}, {{ file = \"keys/to.asc\", fingerprint = \"{other}\" }}]"),
+    )?;
+    let running = bed.run(&Service::ALL).await?;
+    bed.post(&to_technical(31)).await?;
+    let held = bed.until_duty("department_mail", "held").await?;
+    assert_eq!(held.reason.as_deref(), Some("expired"));
+    running.stop().await?;
+
+    bed.configure("mail = \"teknik@", "require = \"any\"\nmail = \"teknik@")?;
+    let running = bed.run(&Service::ALL).await?;
+    bed.until_deleted(1).await?;
+    let mails = encrypted(bed.mails_to(DEPARTMENT));
+    assert_eq!(mails.len(), 1);
+    opened(&mails[0], bed.key("teknik-miljoe"))?;
+    running.stop().await
+}
+
+/// P1: the department held the certificate when the mail was made; what is encrypted to it harms nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_was_encrypted_still_goes_out_when_its_certificate_can_no_longer_be_used() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let intake = bed.run(&[Service::Intake]).await?;
+    bed.post(&to_technical(21)).await?;
+    bed.until_duty("department_mail", "ready").await?;
+    intake.stop().await?;
+
+    std::fs::write(bed.path("keys/teknik-miljoe.asc"), "no certificate")?;
+    let running = bed.run(&Service::ALL).await?;
+    bed.until_deleted(1).await?;
+    let mails = bed.mails_to(DEPARTMENT);
+    assert_eq!(mails.len(), 1);
+    let text = opened(&mails[0], bed.key("teknik-miljoe"))?.text("text/plain");
+    assert!(text.contains("Et stort hul i vejen"), "{text}");
+
+    // The next one waits.
+    bed.post(&to_technical(22)).await?;
+    let held = bed.until_duty("department_mail", "held").await?;
+    assert_eq!(held.reason.as_deref(), Some("unreadable"));
     running.stop().await
 }
 

@@ -15,6 +15,7 @@ mod mails;
 mod operations;
 mod pauses;
 mod payloads;
+mod relay;
 mod restore;
 mod rotation;
 mod spreadsheet;

@@ -83,9 +83,14 @@ impl Read {
 
 impl Bed {
     pub(crate) fn start(now: &str, confirm: &str) -> anyhow::Result<Self> {
+        Self::start_with_key_for(now, confirm, None)
+    }
+
+    /// With a department's certificate that lives so long.
+    pub(crate) fn start_with_key_for(now: &str, confirm: &str, life: Option<SignedDuration>) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let clock = Clock::fixed(now.parse()?);
-        let key = configure(dir.path(), &clock, confirm)?;
+        let key = configure(dir.path(), &clock, confirm, life)?;
         let loaded = Loaded::load_with(&dir.path().join("kvit.toml"), &Layers::default())
             .map_err(|findings| anyhow::anyhow!("{findings:?}"))?;
         let loaded = Arc::new(loaded);
@@ -220,11 +225,11 @@ impl Bed {
     }
 }
 
-fn configure(dir: &Path, clock: &Clock, confirm: &str) -> anyhow::Result<UnsealKey> {
+fn configure(dir: &Path, clock: &Clock, confirm: &str, life: Option<SignedDuration>) -> anyhow::Result<UnsealKey> {
     for folder in ["keys", "secrets", "forms"] {
         std::fs::create_dir_all(dir.join(folder))?;
     }
-    let (certificate, secret) = openpgp::generate("kultur <kultur@kommune.example>", clock.now(), None)?;
+    let (certificate, secret) = openpgp::generate("kultur <kultur@kommune.example>", clock.now(), life)?;
     std::fs::write(dir.join("keys/kultur.asc"), &certificate)?;
     let key = UnsealKey::read(&secret)?;
     for (number, purpose) in (1..).zip(["intake", "mail", "journal", "registration", "index", "evidence"]) {

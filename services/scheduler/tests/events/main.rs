@@ -1,6 +1,7 @@
 //! Events and their registrations, from the deadline to the department's word that it has deleted its copies.
 
 mod bed;
+mod warnings;
 
 use domain::State;
 use jiff::SignedDuration;
