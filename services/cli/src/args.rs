@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use domain::{DepartmentId, FormId, Pausable, SiteId};
+use domain::{DepartmentId, FormId, Language, Pausable, SiteId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use runtime::ConfigArgs;
+use runtime::{Clock, ConfigArgs};
 
 /// Kvit takes form submissions, sends them on encrypted, and is then quit of them, with proof.
 #[derive(Debug, Parser)]
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Up,
     /// Demonstrates Kvit with a private broker, an inbox and real submissions
     Demo(DemoArgs),
-    /// Forms: list, import from Drupal
+    /// Forms: list, the article 30 register, import from Drupal
     #[command(subcommand)]
     Form(FormCommand),
     /// OpenPGP certificates, and the wrapping keys
@@ -108,6 +108,12 @@ pub(crate) struct DemoArgs {
 pub(crate) enum FormCommand {
     /// Lists the forms
     List,
+    /// Writes the record of processing activities (GDPR article 30) from the forms
+    Register {
+        /// In this language: da or en [default: the controller's]
+        #[arg(long, value_parser = language)]
+        language: Option<Language>,
+    },
     /// Makes a form file from a webform that Drupal exported, with TODO where a person must decide
     Import {
         /// The exported webform (`drush config:export`)
@@ -312,10 +318,11 @@ pub(crate) struct QuarantineMatch {
     /// All of this site
     #[arg(long)]
     pub(crate) site: Option<SiteId>,
-    /// All with this reason
+    /// All with this reason: malformed, too_large, unknown_form, unknown_field, missing_field, invalid_field,
+    /// undecryptable, not_sealed or internal
     #[arg(long)]
     pub(crate) reason: Option<domain::quarantine::QuarantineReason>,
-    /// All that came since
+    /// All that came since: a time, a date, or a duration as PT2H or P1D, counted back from now
     #[arg(long, value_parser = time)]
     pub(crate) since: Option<Timestamp>,
 }
@@ -500,14 +507,25 @@ pub(crate) enum EvidenceCommand {
     Key,
 }
 
-/// A time as RFC 3339 writes it, or a date, which begins at midnight in UTC.
+/// A time as RFC 3339 writes it, a date, which begins at midnight in UTC, or a duration, counted back from now.
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
+    if let Some(back) = domain::form::parse_duration(text) {
+        return Ok(Clock::system().now() - back);
+    }
     let date: Date = text
         .parse()
-        .map_err(|_| "give a time as 2026-11-22T10:00:00Z or a date as 2026-11-22")?;
+        .map_err(|_| "give a time as 2026-11-22T10:00:00Z, a date as 2026-11-22, or a duration as PT2H")?;
     let midnight = date.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?;
     Ok(midnight.timestamp())
+}
+
+fn language(text: &str) -> Result<Language, &'static str> {
+    match text {
+        "da" => Ok(Language::Da),
+        "en" => Ok(Language::En),
+        _ => Err("there are da and en"),
+    }
 }

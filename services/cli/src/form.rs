@@ -14,11 +14,16 @@ use toml_edit::DocumentMut;
 use crate::app::print;
 use crate::args::FormCommand;
 use crate::form_import::{self, Imported, Updated};
+use crate::form_register::Register;
 use crate::table::table;
 
 pub(crate) fn run(config: &ConfigArgs, command: FormCommand, json: bool) -> anyhow::Result<u8> {
     match command {
         FormCommand::List => list(&config.load().map_err(Exit::config)?, json)?,
+        FormCommand::Register { language } => {
+            let register = Register::new(&config.load().map_err(Exit::config)?, language);
+            print(json, &register, || register.text())?;
+        }
         FormCommand::Import {
             file,
             update,
@@ -79,7 +84,8 @@ fn listed(file: &Path, form: &Form) -> Listed {
     }
 }
 
-fn word(class: Class) -> &'static str {
+/// A class as form files write it.
+pub(crate) fn word(class: Class) -> &'static str {
     match class {
         Class::Ordinary => "ordinary",
         Class::Confidential => "confidential",

@@ -1,7 +1,8 @@
 //! The operators' command.
 //!
 //! Every command that asks something takes `--json` and then prints one JSON value on standard output; words for people
-//! go to standard output too, what is wrong to standard error. No command but `init`, `up`, `demo`, `doctor` and `restore` reads a
+//! go to standard output too, what is wrong to standard error (with `--json`, as `{"error": …}` on standard output
+//! too). No command but `init`, `up`, `demo`, `doctor` and `restore` reads a
 //! key: what needs one is asked of the service that has it, through the ledger.
 
 pub mod demo;
@@ -15,6 +16,7 @@ mod duty;
 mod event;
 mod evidence;
 mod form;
+mod form_register;
 mod generate;
 mod init;
 mod journal;
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         }
     };
     let started = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let json = arguments.json;
     let outcome = match started {
         Ok(threads) => threads.block_on(run(arguments)),
         Err(error) => Err(error.into()),
@@ -64,6 +67,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code.into(),
         Err(error) => {
             eprintln!("kvit: {error:#}");
+            if json {
+                // With --json there is one value on standard output, whatever happened.
+                let said = serde_json::json!({"error": format!("{error:#}"), "exit_status": exit::code_of(&error)});
+                let _ = app::print(true, &said, String::new);
+            }
             exit::exit_code(&error)
         }
     }

@@ -14,6 +14,8 @@ use crate::table::{cell, table};
 
 /// More than an operator can look at, and few enough for one answer.
 const MOST: u32 = 10_000;
+/// So many are tried again by one request: intake answers it within the time that a command waits.
+const TOGETHER: usize = 100;
 
 pub(crate) async fn run(config: &ConfigArgs, command: QuarantineCommand, json: bool) -> anyhow::Result<u8> {
     let app = App::open(config, json)?;
@@ -84,12 +86,15 @@ async fn retry(app: &App, filter: QuarantineFilter, dry_run: bool) -> anyhow::Re
             format!("{} would be tried again", found.len())
         });
     }
-    let ids = ids(&found)?;
-    let answer = ask(app, "intake", RETRY_QUARANTINE, &Ids { ids }).await?;
+    let mut results = Vec::new();
+    for some in ids(&found)?.chunks(TOGETHER) {
+        let ids = some.to_vec();
+        let mut answer = ask(app, "intake", RETRY_QUARANTINE, &Ids { ids }).await?;
+        results.extend(answer["results"].as_array_mut().map(std::mem::take).unwrap_or_default());
+    }
     app.print(
-        &json!({"matched": found.len(), "dry_run": false, "results": answer["results"]}),
+        &json!({"matched": found.len(), "dry_run": false, "results": results}),
         || {
-            let results = answer["results"].as_array().cloned().unwrap_or_default();
             let lines = results.iter().map(|result| {
                 let text = |key: &str| result[key].as_str().unwrap_or("–").to_owned();
                 [text("id"), text("outcome"), text("submission")]

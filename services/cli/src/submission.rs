@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use broker::Properties;
 use domain::quarantine::QuarantineReason;
 use domain::{Form, FormId, Remark, SiteId, SubmissionId};
-use kvit_intake::check::check;
+use kvit_intake::check::{Checked, check};
 use kvit_intake::requests::{FIND_BY_UUID, SiteUuid};
-use kvit_intake::shapes::{self, Headers, Limits, SiteRules};
+use kvit_intake::shapes::{self, Event, Headers, Limits, SiteRules};
 use ledger::{SubmissionFilter, SubmissionView};
 use runtime::{ConfigArgs, Exit, Health, exit};
 use serde_json::json;
@@ -70,23 +70,25 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
         .with_context(|| format!("reading {}", file.display()))
 }
 
+/// What becomes of a message that is not refused.
+enum Fate {
+    /// Ignored and counted: the outcome's word, and why.
+    Counted(&'static str, &'static str),
+    Taken(Checked),
+}
+
 /// What intake would do. Prints field paths of declared fields and counts, never a value.
 fn try_message(app: &App, form: &FormId, site: Option<SiteId>, body: &[u8]) -> anyhow::Result<u8> {
     let config = &app.loaded.config;
     let has = |site: &SiteId| app.loaded.forms.get(site, form).cloned();
-    let site = match site {
-        Some(site) => site,
-        None => config
-            .sites
-            .keys()
-            .find(|site| has(site).is_some())
-            .cloned()
-            .ok_or_else(|| Exit::data(anyhow::anyhow!("no site has a form {form}: see kvit form list")))?,
+    let Some(site) = site.or_else(|| config.sites.keys().find(|site| has(site).is_some()).cloned()) else {
+        return unknown_form(app, form);
     };
     let rules = config.sites.get(&site);
     let rules = rules.ok_or_else(|| Exit::data(anyhow::anyhow!("no site {site} is configured")))?;
-    let declared =
-        has(&site).ok_or_else(|| Exit::data(anyhow::anyhow!("site {site} has no form {form}: see kvit form list")))?;
+    let Some(declared) = has(&site) else {
+        return unknown_form(app, form);
+    };
     if rules.require_sealed {
         return refused(app, QuarantineReason::NotSealed);
     }
@@ -106,21 +108,24 @@ fn try_message(app: &App, form: &FormId, site: Option<SiteId>, body: &[u8]) -> a
     let incoming = read(&Headers::default()).or_else(|_| read(&named));
     let checked = incoming.and_then(|incoming| {
         if incoming.is_draft() {
-            return Ok(None);
+            return Ok(Fate::Counted("draft", "a draft"));
+        }
+        if incoming.event == Some(Event::Deleted) {
+            return Ok(Fate::Counted("deleted", "the site says that its own copy is gone"));
         }
         let declared = find(&incoming.form).unwrap_or_else(|| Arc::clone(&declared));
         let unknown = declared.unknown_fields.unwrap_or(rules.unknown_fields);
-        check(&incoming, &declared, unknown).map(Some)
+        check(&incoming, &declared, unknown).map(Fate::Taken)
     });
     match checked {
         Err(refusal) => refused(app, refusal.reason),
-        Ok(None) => {
-            app.print(&json!({"outcome": "draft"}), || {
-                "would be ignored and counted: a draft".to_owned()
+        Ok(Fate::Counted(outcome, why)) => {
+            app.print(&json!({"outcome": outcome}), || {
+                format!("would be ignored and counted: {why}")
             })?;
             Ok(exit::OK)
         }
-        Ok(Some(checked)) => {
+        Ok(Fate::Taken(checked)) => {
             let remarks: Vec<_> = checked.remarks.iter().map(|found| remark(found, &declared)).collect();
             let files = checked.answers.files().len();
             let value = json!({
@@ -136,6 +141,12 @@ fn try_message(app: &App, form: &FormId, site: Option<SiteId>, body: &[u8]) -> a
             Ok(exit::OK)
         }
     }
+}
+
+/// No site has the form: said beside what intake would do, for it may be a slip of the pen.
+fn unknown_form(app: &App, form: &FormId) -> anyhow::Result<u8> {
+    eprintln!("kvit: no form {form} is configured for the site: see kvit form list");
+    refused(app, QuarantineReason::UnknownForm)
 }
 
 /// Says why, and that the data is refused.
@@ -198,7 +209,7 @@ async fn send(app: &App, site: &SiteId, form: Option<FormId>, body: &[u8]) -> an
     )?;
     link.declare_site(site);
     let properties = Properties {
-        content_type: Some("application/json".to_owned()),
+        content_type: Some(media_type(body).to_owned()),
         headers: form
             .map(|form| BTreeMap::from([("x-kvit-form".to_owned(), form.to_string())]))
             .unwrap_or_default(),
@@ -213,6 +224,16 @@ async fn send(app: &App, site: &SiteId, form: Option<FormId>, body: &[u8]) -> an
         format!("the broker has the message in {queue} ({} bytes)", body.len())
     })?;
     Ok(exit::OK)
+}
+
+/// What a body says that it is: a site seals by OpenPGP, armored or not, and neither begins as JSON does.
+fn media_type(body: &[u8]) -> &'static str {
+    let is_packet = body.first().is_some_and(|first| first & 0x80 != 0);
+    if is_packet || body.starts_with(b"-----BEGIN PGP MESSAGE-----") {
+        "application/pgp-encrypted"
+    } else {
+        "application/json"
+    }
 }
 
 /// By Kvit's id, the reference, or `SITE/UUID`; the last needs the index key, which intake has.

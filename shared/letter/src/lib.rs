@@ -42,6 +42,7 @@ pub use notice::{Notice, NoticeInput};
 pub use parcel::{Mail, NotAParcel, Parcel, PlainMail};
 pub use receipt::ReceiptInput;
 pub use record::{Record, RecordFile};
+pub use words::{legal_bases, period};
 
 use templates::Templates;
 

@@ -72,7 +72,8 @@ pub(crate) fn nameless_file(language: Language) -> &'static str {
 }
 
 /// The legal bases of a form, as a citizen can look them up.
-pub(crate) fn legal_bases(codes: &[String], language: Language) -> String {
+#[must_use]
+pub fn legal_bases(codes: &[String], language: Language) -> String {
     let named: Vec<String> = codes.iter().map(|code| legal_basis(code, language)).collect();
     listed(&named, language)
 }
@@ -108,7 +109,8 @@ pub(crate) fn listed(items: &[String], language: Language) -> String {
 }
 
 /// An ISO 8601 period in words (`P5Y` is `5 år`). What cannot be read stands as it is.
-pub(crate) fn period(iso: &str, language: Language) -> String {
+#[must_use]
+pub fn period(iso: &str, language: Language) -> String {
     let Ok(span) = iso.parse::<Span>() else {
         return iso.to_owned();
     };

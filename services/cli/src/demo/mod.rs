@@ -16,6 +16,8 @@ mod story;
 mod traces;
 mod visit;
 
+pub use traces::read_apart;
+
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use aho_corasick::AhoCorasick;
 use anyhow::Context as _;
@@ -186,7 +187,7 @@ impl Search {
     }
 
     fn file(&self, path: PathBuf, found: &mut Found) -> anyhow::Result<()> {
-        let bytes = match std::fs::read(&path) {
+        let bytes = match read_apart(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             read => read
                 .map_err(Exit::io)
@@ -201,6 +202,24 @@ impl Search {
         }
         Ok(())
     }
+}
+
+/// Reads a file by a process of its own.
+///
+/// SQLite's locks belong to the process, and closing any file gives up those that the process has on it. Were a store's
+/// file read here while the services run in this process, the next program that opened and closed that store would take
+/// itself for its last user, and remove the log that the services write to.
+///
+/// # Errors
+///
+/// Where it cannot be read.
+pub fn read_apart(path: &Path) -> std::io::Result<Vec<u8>> {
+    let output = Command::new("cat").arg("--").arg(path).output()?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    path.symlink_metadata()?; // a file that came and went
+    Err(std::io::Error::other("cat could not read it"))
 }
 
 /// Without line breaks, those of quoted-printable included, so that none of them hides a word.
