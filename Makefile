@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-postgres faults bench journal-bench fuzz lint audit fmt book deb dist
+.PHONY: help setup demo test test-postgres faults bench journal-bench fuzz lint audit fmt book deb dist interop-thunderbird
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -81,11 +81,16 @@ journal-bench:
 	KVIT_JOURNAL_SUBMISSIONS=1000 $(CARGO) test --locked --package kvit-tests --test e2e -- --nocapture a_target_that_is_away
 	KVIT_JOURNAL_ENTRIES=100000 $(CARGO) test --locked --package kvit-tests --test e2e -- --nocapture a_large_journal
 
-## fuzz: every fuzz target for a minute (SECONDS_EACH=600: for ten)
+## fuzz: every fuzz target for a minute, all at once (SECONDS_EACH=600: for ten)
 fuzz:
 	scripts/setup test
 	$(CARGO) test --locked --package kvit-tests --test properties --no-run
-	KVIT_FUZZ_SECONDS=$(SECONDS_EACH) $(CARGO) test --locked --package kvit-tests --test properties
+	KVIT_FUZZ_SECONDS=$(SECONDS_EACH) $(CARGO) test --locked --package kvit-tests --test properties -- --test-threads 16
+
+## interop-thunderbird: open a department's mail in Thunderbird's window (installs it; target/thunderbird/window.png)
+interop-thunderbird:
+	scripts/setup test thunderbird
+	$(CARGO) test --locked --package kvit-tests --test interop -- --ignored --nocapture thunderbird
 
 ## lint: format, clippy, documentation, licences and sources of dependencies, spelling, YAML, image and shell files
 lint:

@@ -15,3 +15,4 @@ mod mime;
 mod readers;
 mod subkeys;
 mod table;
+mod thunderbird;

@@ -91,7 +91,12 @@ const SKIPPED: &str = "
   and npm have them.
 * GnuPG 2.4, RNP 0.17 and Sequoia's `sqop` for version 6 keys: Debian 12 has none of them.
 * Certificates of three sizes and curves from Sequoia only: it makes the others as GnuPG does. Brainpool it does not make.
-* Thunderbird itself: `rnp` is its OpenPGP, and the rules of header protection are tested apart from any reader.
+
+## Thunderbird
+
+`make interop-thunderbird`, apart from the tests, opens a signed department mail with five files in Debian's Thunderbird, in its own
+window on a virtual screen (last run with 153.8.0 ESR). The window shows the protected subject, the answers, every attachment by
+its name, and that the mail was encrypted and its signature is good; `target/thunderbird/window.png` is a picture of it.
 ";
 
 /// The document; `version` gives what was used.
