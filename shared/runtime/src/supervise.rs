@@ -1,5 +1,6 @@
 //! What systemd hears: that the service runs, what it waits for, and, as long as it makes progress, that it lives.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -11,6 +12,16 @@ use crate::Health;
 
 /// How often the state is said where no watchdog asks for it more often.
 const SAY: Duration = Duration::from_secs(5);
+/// So much may wait to be said; what comes while a supervisor does not listen is not said.
+const WAITING: usize = 8;
+
+/// Something to tell the supervisor.
+enum Said {
+    Ready,
+    Alive,
+    Stopping,
+    Status(String),
+}
 
 /// Tells the supervisor, where there is one (`NOTIFY_SOCKET`), until `ended`.
 ///
@@ -21,7 +32,8 @@ pub async fn supervised(health: Health, shutdown: CancellationToken, ended: Canc
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
-    tell(&[NotifyState::Ready]);
+    let supervisor = listen();
+    say(&supervisor, Said::Ready);
     let watchdog = sd_notify::watchdog_enabled();
     let mut ticks = interval(watchdog.map_or(SAY, |within| (within / 4).min(SAY)));
     let mut stopping = false;
@@ -31,12 +43,12 @@ pub async fn supervised(health: Health, shutdown: CancellationToken, ended: Canc
             () = ended.cancelled() => return,
             () = shutdown.cancelled(), if !stopping => {
                 stopping = true;
-                tell(&[NotifyState::Stopping]);
+                say(&supervisor, Said::Stopping);
             }
             _ = ticks.tick() => {
-                tell(&[NotifyState::Status(&status(&health))]);
+                say(&supervisor, Said::Status(status(&health)));
                 match health.overdue() {
-                    None if watchdog.is_some() => tell(&[NotifyState::Watchdog]),
+                    None if watchdog.is_some() => say(&supervisor, Said::Alive),
                     Some(part) if !said_stuck => {
                         error!(part, "no progress: the watchdog is not fed any more");
                         said_stuck = true;
@@ -62,8 +74,32 @@ fn status(health: &Health) -> String {
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+/// A thread that tells the supervisor, because telling waits while the supervisor does not listen, and nothing of the
+/// service may wait for that. It ends with the sender.
+fn listen() -> SyncSender<Said> {
+    let (supervisor, said) = sync_channel::<Said>(WAITING);
+    std::thread::spawn(move || {
+        for one in said {
+            tell(&one);
+        }
+    });
+    supervisor
+}
+
+fn say(supervisor: &SyncSender<Said>, said: Said) {
+    if supervisor.try_send(said).is_err() {
+        debug!("the supervisor does not listen");
+    }
+}
+
+fn tell(said: &Said) {
+    let state = match said {
+        Said::Ready => NotifyState::Ready,
+        Said::Alive => NotifyState::Watchdog,
+        Said::Stopping => NotifyState::Stopping,
+        Said::Status(text) => NotifyState::Status(text),
+    };
+    if let Err(error) = sd_notify::notify(&[state]) {
         debug!(%error, "the supervisor could not be told");
     }
 }
