@@ -318,8 +318,8 @@ pub(crate) struct QuarantineMatch {
     /// All of this site
     #[arg(long)]
     pub(crate) site: Option<SiteId>,
-    /// All with this reason: malformed, too_large, unknown_form, unknown_field, missing_field, invalid_field,
-    /// undecryptable, not_sealed or internal
+    /// All with this reason: `malformed`, `too_large`, `unknown_form`, `unknown_field`, `missing_field`, `invalid_field`,
+    /// `undecryptable`, `not_sealed` or `internal`
     #[arg(long)]
     pub(crate) reason: Option<domain::quarantine::QuarantineReason>,
     /// All that came since: a time, a date, or a duration as PT2H or P1D, counted back from now
