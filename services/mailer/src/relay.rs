@@ -28,6 +28,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(5);
 /// How long the lanes pause after the relay turned them away, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// How long a mail in hand waits for a relay that was lost, or that asks to slow down.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How often a relay that nothing is sent through is looked at.
 const LOOK: Duration = Duration::from_mins(1);
 
@@ -99,18 +101,6 @@ impl Relay {
             relay: Arc::clone(self),
             turns: Semaphore::new(count),
             idle: Mutex::default(),
-        }
-    }
-
-    /// Waits while the relay asks to slow down; fails at once where it cannot be reached.
-    async fn pass(&self) -> Result<(), RelayError> {
-        loop {
-            let open_at = *self.open_at.borrow();
-            match open_at {
-                Some(at) if at <= Instant::now() => return Ok(()),
-                Some(at) => sleep_until(at).await,
-                None => return Err(RelayError::Unreachable),
-            }
         }
     }
 
@@ -265,7 +255,10 @@ impl Connections {
     /// Gives a mail to the relay as soon as a connection is free; `Ok` once the relay has accepted it for its recipient.
     pub(crate) async fn send(&self, parcel: &Parcel) -> Result<(), RelayError> {
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
-        self.relay.pass().await?;
+        // A connection that broke off is no reason to put off every mail that waits for a turn: the watch looks at the
+        // relay at once.
+        let available = timeout(PATIENCE, self.relay.available()).await;
+        available.map_err(|_| RelayError::Unreachable)?;
         let mut open = self.ready().await?;
         let sent = transact(&mut open.smtp, open.offers, &self.relay.bounce, parcel).await;
         match sent {
@@ -274,7 +267,11 @@ impl Connections {
                 open.used = Instant::now();
                 self.idle().push(open);
             }
-            Err(RelayError::Unreachable | RelayError::Unknown) => self.relay.lost(RelayError::Unreachable),
+            Err(RelayError::Unreachable | RelayError::Unknown) => {
+                // The others are as old: a relay that was started again knows none of them.
+                self.idle().clear();
+                self.relay.lost(RelayError::Unreachable);
+            }
             Err(RelayError::Later(421)) => self.relay.slow_down(),
             // The relay answered: it is well, and this mail's transaction is over with the connection.
             Err(_) => {

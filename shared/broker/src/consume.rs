@@ -317,7 +317,7 @@ impl Answer {
 }
 
 /// Runs the handler until it has a verdict, and tells the broker.
-async fn handle<H, F>(work: Arc<Work<H>>, delivery: Delivery, answer: Answer, lost: CancellationToken)
+async fn handle<H, F>(work: Arc<Work<H>>, mut delivery: Delivery, answer: Answer, lost: CancellationToken)
 where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
@@ -341,6 +341,8 @@ where
                 if unless_over(&work.shutdown, &lost, sleep(pauses.next())).await.is_none() {
                     return;
                 }
+                // A commit whose answer was lost may have happened: as after a redelivery, it may be known already.
+                delivery.redelivered = true;
             }
             Ok(Verdict::Requeue) => {
                 answer.nack(true).await;

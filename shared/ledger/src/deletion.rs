@@ -340,12 +340,12 @@ impl Ledger {
 fn finish(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp) -> Result<(), StoreError> {
     let text = id.to_string();
     let row = tx.one(
-        "SELECT site, form, test, rule FROM submission WHERE id = $1",
+        "SELECT site, form, test, rule, deleted_at FROM submission WHERE id = $1",
         &[text.as_str().into()],
     )?;
     let Some(row) = row else { return Ok(()) };
     let ended = tx.execute(
-        "UPDATE submission SET state = 'deleted', deleted_at = $2 WHERE id = $1 AND state = 'deleting'",
+        "UPDATE submission SET state = 'deleted', deleted_at = COALESCE(deleted_at, $2) WHERE id = $1 AND state = 'deleting'",
         &[text.as_str().into(), now.as_millisecond().into()],
     )?;
     if ended == 0 {
@@ -356,7 +356,10 @@ fn finish(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp) -> Result<(), Store
         form: row.text(1)?,
         test: row.int(2)? != 0,
     };
-    scope.add(tx, Counter::Deleted, 1)?;
+    // A restore that was cut short may have counted it by its leaf.
+    if row.opt_int(4)?.is_none() {
+        scope.add(tx, Counter::Deleted, 1)?;
+    }
     leaf(tx, Some(&text), "deleted", now, row.opt_text(3)?, None)?;
     tell_of(tx, id, SiteEvent::Deleted, now)
 }

@@ -196,7 +196,6 @@ pub fn command(name: &'static str) -> clap::Command {
         "kvit-mailer" => "Sends the sealed mails",
         "kvit-journaliser" => "Writes the journal",
         "kvit-scheduler" => "Does what time decides: dispatches, closes, extracts, purges",
-        "kvit-console" => "The web page for operations",
         _ => "A service of Kvit",
     };
     Line::command().name(name).bin_name(name).about(about)

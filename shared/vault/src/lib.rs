@@ -185,8 +185,10 @@ impl Vault {
             .map_err(|error: StoreError| VaultError::from(error))?;
         let Some(wrapped) = found else { return Ok(None) };
         match self.keys().unwrap(owner, purpose, &wrapped) {
-            // Another process may have begun to use a new wrapping key that this one has not read yet.
-            Err(VaultError::WrongWrappingKey(_)) if self.reread().await? == Reread::Changed => {
+            // Another process may have begun to use a new wrapping key that this one has not read yet. Whoever reads it,
+            // this call or another at the same time: what counts is the ring as it is afterwards.
+            Err(VaultError::WrongWrappingKey(_)) => {
+                self.reread().await?;
                 self.keys().unwrap(owner, purpose, &wrapped).map(Some)
             }
             unwrapped => unwrapped.map(Some),
@@ -198,7 +200,8 @@ impl Vault {
     /// # Errors
     ///
     /// [`VaultError`] where the keys may still be there.
-    pub async fn destroy(&self, owners: Vec<Uuid>) -> Result<(), VaultError> {
+    pub async fn destroy(&self, mut owners: Vec<Uuid>) -> Result<(), VaultError> {
+        owners.sort_unstable(); // all replicas lock in one order
         self.store
             .write(move |tx| {
                 for owner in owners {
@@ -218,7 +221,8 @@ impl Vault {
     /// # Errors
     ///
     /// [`VaultError`] where the keys may still be there.
-    pub async fn destroy_all(&self, owners: Vec<Uuid>) -> Result<(), VaultError> {
+    pub async fn destroy_all(&self, mut owners: Vec<Uuid>) -> Result<(), VaultError> {
+        owners.sort_unstable(); // all replicas lock in one order
         self.store
             .write(move |tx| {
                 for owner in owners {

@@ -135,7 +135,9 @@ impl Vault {
             }
             done.changed += self.replace(purpose, ring.id(), anew).await?;
             if !go_on() {
-                done.left = self.count_not_wrapped_by(ring.id(), purpose).await? - done.unreadable;
+                // One that could not be read may have been deleted meanwhile.
+                let left = self.count_not_wrapped_by(ring.id(), purpose).await?;
+                done.left = left.saturating_sub(done.unreadable);
                 return Ok(done);
             }
         }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use ledger::{Ledger, WorkerId};
 use runtime::{Check, Clock};
 use store::StoreError;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use vault::{Purpose, Reread, Vault};
 
@@ -59,7 +59,7 @@ impl Presence {
                 () = ended.cancelled() => break,
                 _ = ticks.tick() => {
                     self.beat().await;
-                    self.look_at_keys(&mut said).await;
+                    let _ = timeout(BEAT, self.look_at_keys(&mut said)).await;
                 }
             }
         }
@@ -79,7 +79,9 @@ impl Presence {
         }
         let [store, vault] = &self.checks;
         self.say(store, "store", &beaten);
-        self.say(vault, "key store", &self.vault.ping().await);
+        // Leases live by this loop: a key store that does not answer must not end them.
+        let pinged = timeout(BEAT, self.vault.ping()).await;
+        self.say(vault, "key store", &pinged.unwrap_or(Err(StoreError::Busy)));
     }
 
     /// Takes new wrapping keys into use, and says which they are: `kvit key rotate` waits for that.

@@ -94,9 +94,10 @@ const SKIPPED: &str = "
 
 ## Thunderbird
 
-`make interop-thunderbird`, apart from the tests, opens a signed department mail with five files in Debian's Thunderbird, in its own
-window on a virtual screen (last run with 153.8.0 ESR). The window shows the protected subject, the answers, every attachment by
-its name, and that the mail was encrypted and its signature is good; `target/thunderbird/window.png` is a picture of it.
+**Not shown yet.** `make interop-thunderbird`, apart from the tests, is to open a signed department mail with five files in Debian's
+Thunderbird, in its own window on a virtual screen, and to look for the protected subject, the answers, every attachment by its name,
+and that the mail was encrypted and its signature is good; `target/thunderbird/window.png` is then a picture of it. It has not been run
+with Kvit's own mail: the same steps were seen to work with a mail that was made by hand.
 ";
 
 /// The document; `version` gives what was used.
