@@ -20,10 +20,6 @@ pub mod probes;
 pub mod start;
 pub mod supervise;
 
-/// Gives back to the machine what a large message took: the C library's allocator kept up to 130 MB of it in intake.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Finding, Findings, Layers, Loaded};
 pub use exit::Exit;
