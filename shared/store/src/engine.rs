@@ -169,6 +169,8 @@ fn open_sqlite(path: &Path, journal: Journal) -> Result<rusqlite::Connection, St
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    // A plan that depends on bound values is made anew at every call: a tenth of the mailer's time.
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(128);
