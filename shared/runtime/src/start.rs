@@ -244,10 +244,12 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     tokio::pin!(run);
+    // The signals first: one that comes while the service is still opening what it needs drains it, too.
     tokio::select! {
-        result = &mut run => return result,
+        biased;
         result = signalled() => result?,
         () = shutdown.cancelled() => {}
+        result = &mut run => return result,
     }
     info!("stopping: what is in hand is finished");
     shutdown.cancel();
