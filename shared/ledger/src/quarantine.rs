@@ -319,23 +319,23 @@ impl Ledger {
                  ORDER BY department, site, test, received_at",
                 &[told_since.as_millisecond().into()],
             )?;
-            let mut untold: Vec<Untold> = Vec::new();
-            for row in &rows {
-                let next = Untold {
-                    department: row.parse(0)?,
-                    site: row.parse(1)?,
-                    test: row.int(2)? != 0,
-                    id: row.parse(3)?,
-                    reason: row.parse(4)?,
-                    since: time(row.int(5)?),
-                };
-                let known = untold.last().is_some_and(|last| {
-                    (&last.department, &last.site, last.test) == (&next.department, &next.site, next.test)
-                });
-                if !known {
-                    untold.push(next);
-                }
-            }
+            let mut untold = rows
+                .iter()
+                .map(|row| {
+                    Ok(Untold {
+                        department: row.parse(0)?,
+                        site: row.parse(1)?,
+                        test: row.int(2)? != 0,
+                        id: row.parse(3)?,
+                        reason: row.parse(4)?,
+                        since: time(row.int(5)?),
+                    })
+                })
+                .collect::<Result<Vec<_>, StoreError>>()?;
+            // In the order of the statement: the oldest of each stays.
+            untold.dedup_by(|next, oldest| {
+                (&oldest.department, &oldest.site, oldest.test) == (&next.department, &next.site, next.test)
+            });
             Ok(untold)
         })
         .await

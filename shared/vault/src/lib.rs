@@ -200,20 +200,8 @@ impl Vault {
     /// # Errors
     ///
     /// [`VaultError`] where the keys may still be there.
-    pub async fn destroy(&self, mut owners: Vec<Uuid>) -> Result<(), VaultError> {
-        owners.sort_unstable(); // all replicas lock in one order
-        self.store
-            .write(move |tx| {
-                for owner in owners {
-                    tx.execute(
-                        "DELETE FROM data_key WHERE owner = $1 AND purpose <> $2",
-                        &[owner.to_string().into(), Purpose::Journal.as_str().into()],
-                    )?;
-                }
-                Ok(())
-            })
-            .await
-            .map_err(|error: StoreError| error.into())
+    pub async fn destroy(&self, owners: Vec<Uuid>) -> Result<(), VaultError> {
+        self.destroy_but(owners, Some(Purpose::Journal)).await
     }
 
     /// Destroys every key of these owners: of those that have nothing left that a key would open.
@@ -221,12 +209,20 @@ impl Vault {
     /// # Errors
     ///
     /// [`VaultError`] where the keys may still be there.
-    pub async fn destroy_all(&self, mut owners: Vec<Uuid>) -> Result<(), VaultError> {
+    pub async fn destroy_all(&self, owners: Vec<Uuid>) -> Result<(), VaultError> {
+        self.destroy_but(owners, None).await
+    }
+
+    async fn destroy_but(&self, mut owners: Vec<Uuid>, kept: Option<Purpose>) -> Result<(), VaultError> {
         owners.sort_unstable(); // all replicas lock in one order
+        let kept = kept.map_or("", Purpose::as_str);
         self.store
             .write(move |tx| {
                 for owner in owners {
-                    tx.execute("DELETE FROM data_key WHERE owner = $1", &[owner.to_string().into()])?;
+                    tx.execute(
+                        "DELETE FROM data_key WHERE owner = $1 AND purpose <> $2",
+                        &[owner.to_string().into(), kept.into()],
+                    )?;
                 }
                 Ok(())
             })

@@ -142,8 +142,9 @@ async fn a_requeued_message_is_held_and_tried_again() -> anyhow::Result<()> {
         async move { verdict }
     });
     for _ in 0..4 {
-        let delivery = consuming.next().await?;
-        assert_eq!((delivery.redelivered, delivery.delivery_count), (false, 0));
+        // The flag `redelivered` is not compared: a broker that is still settling may take the first delivery back by
+        // itself, which costs none either. A negative acknowledgement would be counted.
+        assert_eq!(consuming.next().await?.delivery_count, 0);
     }
     consuming.stop().await?;
     until_waiting(&node, &queue, 0).await

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use kvit_tests::apache::Apache;
 use kvit_tests::tmpfs::Tmpfs;
-use kvit_tests::{Service, TestBed, kvit_reads, until, within};
+use kvit_tests::{Running, Service, TestBed, kvit_reads, until, within};
 use ledger::{NewEntry, NewVersion, Theme};
 use runtime::Clock;
 use sha2::{Digest as _, Sha256};
@@ -24,6 +24,15 @@ fn count(name: &str, usual: usize) -> usize {
         .unwrap_or(usual)
 }
 
+/// Waits until what is for the journal is held for this reason, and readiness says so in these words.
+async fn held_and_said(bed: &TestBed, running: &Running, reason: &str, words: &str) -> anyhow::Result<()> {
+    let held = bed.until_duty("journal", "held").await?;
+    assert_eq!(held.reason.as_deref(), Some(reason));
+    let said = running.until_down("journal embedded").await?;
+    assert!(said.contains(words), "{said}");
+    Ok(())
+}
+
 /// A full disk and a read-only folder hold what is for the journal, with their reason, and say so; nothing is lost, and it
 /// goes on by itself. Submissions are deleted on time all the while.
 #[tokio::test(flavor = "multi_thread")]
@@ -36,16 +45,7 @@ async fn a_full_disk_and_a_read_only_folder_hold_and_let_go() -> anyhow::Result<
     disk.fill(true)?;
     bed.post(&application(1, "Jeg har brug for hjælp")).await?;
     bed.until_deleted(1).await?;
-    assert_eq!(
-        bed.until_duty("journal", "held").await?.reason.as_deref(),
-        Some("disk_full")
-    );
-    assert!(
-        running
-            .until_down("journal embedded")
-            .await?
-            .contains("its disk is full")
-    );
+    held_and_said(&bed, &running, "disk_full", "its disk is full").await?;
     assert!(bed.data_keys().await? > 0, "the copy is kept");
     disk.fill(false)?;
     entries(&bed, 1).await?;
@@ -53,16 +53,7 @@ async fn a_full_disk_and_a_read_only_folder_hold_and_let_go() -> anyhow::Result<
     disk.read_only(true)?;
     bed.post(&application(2, "Også jeg")).await?;
     bed.until_deleted(2).await?;
-    assert_eq!(
-        bed.until_duty("journal", "held").await?.reason.as_deref(),
-        Some("read_only")
-    );
-    assert!(
-        running
-            .until_down("journal embedded")
-            .await?
-            .contains("its folder is read-only")
-    );
+    held_and_said(&bed, &running, "read_only", "its folder is read-only").await?;
     disk.read_only(false)?;
     assert_eq!(entries(&bed, 2).await?.len(), 2);
     until("no copy is left", async || {

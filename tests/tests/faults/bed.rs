@@ -50,6 +50,17 @@ impl fmt::Display for Tally {
 }
 
 impl Tally {
+    /// The line of a row that came through: of one that lost anything, the test has failed before.
+    pub(crate) fn nothing_lost(sent: i64, duplicated: i64, recovered: i64) -> Self {
+        Self {
+            attempted: sent,
+            acknowledged: sent,
+            lost: 0,
+            duplicated,
+            recovered,
+        }
+    }
+
     /// Prints the row's line.
     pub(crate) fn say(&self, row: &str, engine: Engine) {
         println!("faults | {row} | {} | {self}", word(engine));

@@ -92,14 +92,7 @@ async fn a_broker_that_is_killed_and_restarted_loses_nothing_confirmed() -> anyh
     println!("faults | consuming again after at most {longest:.1?}");
     ensure!(!is_full() || longest < AGAIN, "consuming again only after {longest:?}");
     let sent = i64::from(load.reports);
-    Tally {
-        attempted: sent,
-        acknowledged: sent,
-        lost: 0,
-        duplicated: again,
-        recovered: 2 * i64::from(times),
-    }
-    .say("broker killed and restarted", Engine::default());
+    Tally::nothing_lost(sent, again, 2 * i64::from(times)).say("broker killed and restarted", Engine::default());
     Ok(())
 }
 
@@ -126,14 +119,7 @@ async fn a_broker_that_lost_everything_after_the_ack_takes_no_duty_with_it() -> 
     load.send(bed, 2).await?;
     came_through(bed, &load, PATIENCE).await?;
     let sent = i64::from(load.reports);
-    Tally {
-        attempted: sent,
-        acknowledged: sent,
-        lost: 0,
-        duplicated: again,
-        recovered: 1,
-    }
-    .say("the broker's data deleted after the ack", Engine::default());
+    Tally::nothing_lost(sent, again, 1).say("the broker's data deleted after the ack", Engine::default());
     ensure!(load.reports == before + 2);
     Ok(())
 }

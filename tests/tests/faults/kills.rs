@@ -48,14 +48,7 @@ async fn nothing_is_lost_by_kills(engine: Engine) -> anyhow::Result<()> {
     let again = came_through(&bed, &load, PATIENCE).await?;
     fleet.ensure_alive()?;
     let sent = i64::from(load.reports + load.malformed);
-    Tally {
-        attempted: sent,
-        acknowledged: sent,
-        lost: 0,
-        duplicated: again,
-        recovered: kills,
-    }
-    .say("kills at every fail point and at random", engine);
+    Tally::nothing_lost(sent, again, kills).say("kills at every fail point and at random", engine);
     Ok(())
 }
 

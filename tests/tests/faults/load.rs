@@ -37,14 +37,7 @@ async fn services_that_are_told_to_stop_under_load_leave_nothing_half_done() -> 
         "what was done came again: {repeated:?}"
     );
     let sent = i64::from(load.reports);
-    Tally {
-        attempted: sent,
-        acknowledged: sent,
-        lost: 0,
-        duplicated: again,
-        recovered: i64::try_from(times)?,
-    }
-    .say("SIGTERM under load", Engine::default());
+    Tally::nothing_lost(sent, again, i64::try_from(times)?).say("SIGTERM under load", Engine::default());
     Ok(())
 }
 
@@ -77,14 +70,7 @@ async fn one_set_of_effects(engine: Engine) -> anyhow::Result<()> {
     let figures = bed.figures().await?;
     ensure!(figures.duplicates.ignored == TIMES - 1, "{figures:?}");
     ensure!(bed.inbox.count() == 2, "{} mails went out", bed.inbox.count());
-    Tally {
-        attempted: TIMES,
-        acknowledged: TIMES,
-        lost: 0,
-        duplicated: again,
-        recovered: 0,
-    }
-    .say("one message 100 times at 8 intakes", engine);
+    Tally::nothing_lost(TIMES, again, 0).say("one message 100 times at 8 intakes", engine);
     Ok(())
 }
 

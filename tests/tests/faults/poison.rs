@@ -101,14 +101,8 @@ async fn poison_is_put_aside_and_no_good_message_with_it() -> anyhow::Result<()>
         clean.rate, poisoned.rate
     );
     ensure!(!is_full() || kept >= 90.0, "only {kept:.0} % of the rate is kept");
-    Tally {
-        attempted: poisoned.sent,
-        acknowledged: poisoned.sent,
-        lost: 0,
-        duplicated: poisoned.again,
-        recovered: poisoned.deaths,
-    }
-    .say("1 % poison at prefetch 64", Engine::default());
+    Tally::nothing_lost(poisoned.sent, poisoned.again, poisoned.deaths)
+        .say("1 % poison at prefetch 64", Engine::default());
     Ok(())
 }
 

@@ -44,22 +44,22 @@ impl Ledger {
                  ORDER BY duty.department, submission.site, duty.test, duty.created_at"
             );
             let rows = tx.query(&sql, &[told_since.as_millisecond().into()])?;
-            let mut untold: Vec<UntoldHeld> = Vec::new();
-            for row in &rows {
-                let next = UntoldHeld {
-                    department: row.parse(0)?,
-                    site: row.parse(1)?,
-                    test: row.int(2)? != 0,
-                    reference: row.parse(3)?,
-                    reason: row.parse(4)?,
-                };
-                let known = untold.last().is_some_and(|last| {
-                    (&last.department, &last.site, last.test) == (&next.department, &next.site, next.test)
-                });
-                if !known {
-                    untold.push(next);
-                }
-            }
+            let mut untold = rows
+                .iter()
+                .map(|row| {
+                    Ok(UntoldHeld {
+                        department: row.parse(0)?,
+                        site: row.parse(1)?,
+                        test: row.int(2)? != 0,
+                        reference: row.parse(3)?,
+                        reason: row.parse(4)?,
+                    })
+                })
+                .collect::<Result<Vec<_>, StoreError>>()?;
+            // In the order of the statement: the oldest of each stays.
+            untold.dedup_by(|next, oldest| {
+                (&oldest.department, &oldest.site, oldest.test) == (&next.department, &next.site, next.test)
+            });
             Ok(untold)
         })
         .await
