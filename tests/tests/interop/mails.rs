@@ -208,7 +208,7 @@ fn a_submission(letter: Letter) -> Submission {
             id: Some(at.to_string()),
             name: Some(name.to_owned()),
             mime: Some("application/pdf".to_owned()),
-            content: Some(content),
+            content: Some(content.into()),
         })
     });
     let text = format!("{ANSWER}\r\n.\r\n--=_x\r\n{}", "meget ".repeat(300));

@@ -65,7 +65,7 @@ const INTRODUCTION: &str = "\
 # Interoperability
 
 Which programs open the mails that Kvit sends. Written by the tests in `tests/tests/interop`, which hold every cell against
-what happens; `KVIT_BLESS=1 cargo test -p kvit-tests --test interop` writes it anew, with the versions on that machine.
+what happens; `KVIT_BLESS=1 cargo test --workspace --test interop` writes it anew, with the versions on that machine.
 
 For each certificate eight mails are made: the department's with 0, 1 and 5 files (Danish and emoji names, one of 0 bytes),
 and the encrypted receipt, each signed (Ed25519) and not. *Yes* means that the reader opened all eight to the same bytes and
@@ -94,10 +94,10 @@ const SKIPPED: &str = "
 
 ## Thunderbird
 
-**Not shown yet.** `make interop-thunderbird`, apart from the tests, is to open a signed department mail with five files in Debian's
-Thunderbird, in its own window on a virtual screen, and to look for the protected subject, the answers, every attachment by its name,
-and that the mail was encrypted and its signature is good; `target/thunderbird/window.png` is then a picture of it. It has not been run
-with Kvit's own mail: the same steps were seen to work with a mail that was made by hand.
+`make interop-thunderbird`, apart from the tests, imports a secret key and the signer's certificate into Debian's Thunderbird
+(153 when this was written), opens a signed department mail with five files in its own window on a virtual screen, and looks
+for the protected subject, the answers, every attachment by its name, and the signs that the mail was encrypted and that its
+signature is good and the signer's key verified. `target/thunderbird/window.png` is a picture of that window.
 ";
 
 /// The document; `version` gives what was used.
