@@ -147,7 +147,7 @@ impl Case<'_> {
         let field = self.form.receipt.as_ref()?.key.as_ref()?;
         match self.checked.answers.get(field)? {
             Value::Text(armored) => Some(armored.clone().into_bytes()),
-            Value::File(file) => file.content.clone(),
+            Value::File(file) => file.content.as_deref().map(<[u8]>::to_vec),
             _ => None,
         }
     }

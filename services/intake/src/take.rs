@@ -20,7 +20,7 @@ use worker::{Certificates, Notices};
 
 use crate::check::check;
 use crate::message::Message;
-use crate::shapes::{self, Event, Headers, Incoming, Limits, Refusal, SiteRules};
+use crate::shapes::{self, Event, Files, Headers, Incoming, Limits, Refusal, SiteRules};
 
 /// How often a message that came alone may end this process before it is put aside unparsed.
 const ALONE: i64 = 3;
@@ -267,7 +267,7 @@ impl Intake {
         &self,
         message: &Message,
         headers: Headers,
-        incoming: Incoming,
+        mut incoming: Incoming,
         site: &Site,
         was: Option<SubmissionId>,
     ) -> Result<Fate, Trouble> {
@@ -309,6 +309,8 @@ impl Intake {
                 }));
             }
         };
+        // The answers hold them now, decoded.
+        incoming.files = Files::default();
         if checked.drift {
             let (site, form) = (message.site.to_string(), form.id.to_string());
             tracing::warn!(

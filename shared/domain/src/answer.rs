@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// One answer, coerced to its field's declared type where that was possible.
@@ -76,15 +77,15 @@ pub struct File {
     pub name: Option<String>,
     /// The media type as the site says it.
     pub mime: Option<String>,
-    /// The bytes; `None` where the site sent the id alone.
+    /// The bytes; `None` where the site sent the id alone. Copies of the answers share them: a file may have megabytes.
     #[serde(with = "base64_bytes", default)]
-    pub content: Option<Vec<u8>>,
+    pub content: Option<Bytes>,
 }
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File")
-            .field("bytes", &self.content.as_ref().map(Vec::len))
+            .field("bytes", &self.content.as_ref().map(Bytes::len))
             .finish_non_exhaustive()
     }
 }
@@ -168,19 +169,20 @@ pub enum Remark {
 mod base64_bytes {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
-    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(bytes: &Option<Bytes>, to: S) -> Result<S::Ok, S::Error> {
         match bytes {
             Some(bytes) => to.serialize_some(&STANDARD.encode(bytes)),
             None => to.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Bytes>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
-        text.map(|text| STANDARD.decode(text).map_err(|_| D::Error::custom("not base64")))
-            .transpose()
+        let decoded = text.map(|text| STANDARD.decode(text)).transpose();
+        Ok(decoded.map_err(|_| D::Error::custom("not base64"))?.map(Bytes::from))
     }
 }

@@ -187,7 +187,7 @@ fn full_answers() -> Answers {
     let group = |one: &str| Value::Group(vec![("one".to_owned(), text(one)), ("two".to_owned(), Value::Empty)]);
     let file = File {
         name: Some("plan.pdf".to_owned()),
-        content: Some(b"%PDF".to_vec()),
+        content: Some(b"%PDF".to_vec().into()),
         ..File::default()
     };
     let missing = File {

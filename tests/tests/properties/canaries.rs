@@ -76,7 +76,7 @@ impl Draw {
                 id: None,
                 name: Some(format!("{} {n}.pdf", self.canaries[9])),
                 mime: Some("application/pdf".to_owned()),
-                content: Some(format!("{n}{}", self.canaries[10]).repeat(400).into_bytes()),
+                content: Some(format!("{n}{}", self.canaries[10]).repeat(400).into_bytes().into()),
             })
         };
         let declared = [

@@ -109,7 +109,7 @@ impl Draw {
                 id: None,
                 name: Some(name.clone()),
                 mime: Some(mime.clone()),
-                content: Some(content.clone()),
+                content: Some(content.clone().into()),
             })
         };
         let group = Value::Group(vec![("et".to_owned(), text(1))]);

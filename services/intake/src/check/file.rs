@@ -1,5 +1,6 @@
 //! File fields: ids that refer to expanded files, and content that stands in the answer itself.
 
+use bytes::Bytes;
 use domain::{Field, File, Value};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use super::walk::{Answer, Walk, as_came, items, text_holds_cpr};
 use crate::coerce;
 use crate::shapes::Upload;
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// The files of a field: those that its answer names, then those that came for it unnamed.
     pub(super) fn files(&mut self, field: &Field, json: &Json) -> Answer {
         let listed = items(field, json);
@@ -47,12 +48,12 @@ impl Walk<'_> {
     }
 
     /// The files that came for this field without standing in its answer.
-    fn unnamed(&self) -> Vec<Upload> {
+    fn unnamed(&self) -> Vec<&'a Upload> {
         let Some(key) = self.top_level_key() else {
             return Vec::new();
         };
         let named = |upload: &&Upload| upload.id.as_ref().is_some_and(|id| self.named.contains(id));
-        self.files.of(key).filter(|upload| !named(upload)).cloned().collect()
+        self.files.of(key).filter(|upload| !named(upload)).collect()
     }
 
     /// One file: by its id, expanded in the answer itself, or as a data URI (signatures).
@@ -60,7 +61,7 @@ impl Walk<'_> {
         if let Json::Object(object) = json
             && let Some(upload) = Upload::read(object)
         {
-            return self.taken(upload);
+            return self.taken(&upload);
         }
         let text = coerce::text(json).unwrap_or_default();
         if let Some((mime, data)) = coerce::data_uri(&text) {
@@ -69,30 +70,32 @@ impl Walk<'_> {
                 data: Some(data.to_owned()),
                 ..Upload::default()
             };
-            return self.taken(upload);
+            return self.taken(&upload);
         }
         if !is_id(&text) {
             self.wrong_type();
             return as_came(json);
         }
         self.named.insert(text.clone());
-        let upload = self.files.with_id(&text).cloned();
-        self.taken(upload.unwrap_or_else(|| Upload {
-            id: Some(text),
-            ..Upload::default()
-        }))
+        match self.files.with_id(&text) {
+            Some(upload) => self.taken(upload),
+            None => self.taken(&Upload {
+                id: Some(text),
+                ..Upload::default()
+            }),
+        }
     }
 
-    fn taken(&mut self, upload: Upload) -> Value {
+    fn taken(&mut self, upload: &Upload) -> Value {
         let content = upload.data.as_deref().map(coerce::base64);
         if content == Some(None) {
             self.wrong_type();
         }
         let file = File {
-            id: upload.id,
-            name: upload.name,
-            mime: upload.mime,
-            content: content.flatten(),
+            id: upload.id.clone(),
+            name: upload.name.clone(),
+            mime: upload.mime.clone(),
+            content: content.flatten().map(Bytes::from),
         };
         if file.content.is_none() {
             self.file_missing(file.id.clone());

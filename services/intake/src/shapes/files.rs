@@ -71,7 +71,7 @@ impl Files {
     }
 
     /// The files that came for a field.
-    pub fn of<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a Upload> {
+    pub fn of<'a>(&'a self, field: &str) -> impl Iterator<Item = &'a Upload> {
         self.uploads
             .iter()
             .filter(move |(key, _)| key == field)

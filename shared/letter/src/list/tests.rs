@@ -24,7 +24,7 @@ fn registration(number: u8, name: &str) -> Submission {
     let of_age = |age: &str| Value::Group(vec![("alder".to_owned(), Value::Number(age.to_owned()))]);
     let foto = File {
         name: Some("foto.jpg".to_owned()),
-        content: Some(vec![number]),
+        content: Some(vec![number].into()),
         ..File::default()
     };
     let declared = [

@@ -185,7 +185,7 @@ pub(crate) fn file(name: &str, content: &[u8]) -> Value {
         id: Some("3".to_owned()),
         name: Some(name.to_owned()),
         mime: Some("image/png".to_owned()),
-        content: Some(content.to_vec()),
+        content: Some(content.to_vec().into()),
     })
 }
 
