@@ -16,6 +16,8 @@ ONCE ?=
 TESTS ?=
 # make fuzz SECONDS_EACH=600 looks for longer, and make bench JSON=1 prints figures for programs.
 SECONDS_EACH ?= 60
+# The tests wait for programs more than they compute, so more of them run at once than there are cores.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 JSON ?=
 PARTS ?=
 
@@ -47,9 +49,9 @@ test:
 	scripts/interop-tools
 	scripts/fault-tools
 	scripts/bagit-tool
-	echo 'test: building the programs that the tests start, stop and kill'
-	$(CARGO) build --workspace --locked --bins
-	echo 'test: building and running the tests'
+	echo 'test: building the programs that the tests start, stop and kill, and the tests'
+	$(CARGO) build --workspace --locked --bins --tests
+	echo 'test: running the tests'
 	$(CARGO) test --workspace --locked --no-fail-fast -- $(TESTS)
 	echo 'test: mails and versions once more, on PostgreSQL'
 	KVIT_TEST_STORE=postgres $(CARGO) test --workspace --locked --no-fail-fast --test e2e -- $(or $(TESTS),mails versions)
@@ -57,14 +59,14 @@ test:
 ## test-postgres: every end-to-end test once more, on PostgreSQL (test itself has the part about mails and versions)
 test-postgres:
 	scripts/setup test
-	$(CARGO) build --workspace --locked --bins
+	$(CARGO) build --workspace --locked --bins --tests
 	KVIT_TEST_STORE=postgres $(CARGO) test --workspace --locked --no-fail-fast --test e2e -- $(TESTS)
 
 ## faults: the fault suite in full, and the mutants that it must notice (an hour or more; test runs it scaled down)
 faults:
 	scripts/setup test
 	scripts/fault-tools
-	$(CARGO) build --workspace --locked --bins
+	$(CARGO) build --workspace --locked --bins --tests
 	KVIT_FAULTS=full $(CARGO) test --workspace --locked --no-fail-fast --test faults -- --nocapture --test-threads=1 $(TESTS)
 	scripts/mutants
 
@@ -77,20 +79,20 @@ bench:
 ## journal-bench: the journal's promises at their size: 1,000 entries after a day away, a party among 100,000 in 100 ms
 journal-bench:
 	scripts/setup test
-	$(CARGO) build --workspace --locked --bins
-	KVIT_JOURNAL_SUBMISSIONS=1000 $(CARGO) test --locked --package kvit-tests --test e2e -- --nocapture a_target_that_is_away
-	KVIT_JOURNAL_ENTRIES=100000 $(CARGO) test --locked --package kvit-tests --test e2e -- --nocapture a_large_journal
+	$(CARGO) build --workspace --locked --bins --tests
+	KVIT_JOURNAL_SUBMISSIONS=1000 $(CARGO) test --workspace --locked --test e2e -- --nocapture a_target_that_is_away
+	KVIT_JOURNAL_ENTRIES=100000 $(CARGO) test --workspace --locked --test e2e -- --nocapture a_large_journal
 
 ## fuzz: every fuzz target for a minute, all at once (SECONDS_EACH=600: for ten)
 fuzz:
 	scripts/setup test
-	$(CARGO) test --locked --package kvit-tests --test properties --no-run
-	KVIT_FUZZ_SECONDS=$(SECONDS_EACH) $(CARGO) test --locked --package kvit-tests --test properties -- --test-threads 16
+	$(CARGO) test --workspace --locked --test properties --no-run
+	KVIT_FUZZ_SECONDS=$(SECONDS_EACH) $(CARGO) test --workspace --locked --test properties -- --test-threads 16
 
 ## interop-thunderbird: open a department's mail in Thunderbird's window (installs it; target/thunderbird/window.png)
 interop-thunderbird:
 	scripts/setup test thunderbird
-	$(CARGO) test --locked --package kvit-tests --test interop -- --ignored --nocapture thunderbird
+	$(CARGO) test --workspace --locked --test interop -- --ignored --nocapture thunderbird
 
 ## lint: format, clippy, documentation, licences and sources of dependencies, spelling, YAML, image and shell files
 lint:
