@@ -183,14 +183,23 @@ fn wait_for_lock(looks: i32) -> bool {
     looks < PATIENCE.1
 }
 
-/// Creates the file for its owner alone; where that fails, opening it says why.
+/// Creates the file for its owner alone; where that fails, opening it says why. One that root makes in another's folder is
+/// that other's: else an operator's command as root would leave a store that no service may open. (SQLite gives its own
+/// files beside it the same owner.)
 fn create_private(path: &Path) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let _ = std::fs::OpenOptions::new()
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+    let made = std::fs::OpenOptions::new()
         .create_new(true)
         .write(true)
         .mode(0o600)
         .open(path);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).metadata();
+    if let (Ok(file), Ok(folder)) = (made, folder)
+        && file.metadata().is_ok_and(|made| made.uid() == 0 && folder.uid() != 0)
+    {
+        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
+    }
 }
 
 fn open_postgres(url: &str, schema: &str) -> Result<PostgresConnection, StoreError> {

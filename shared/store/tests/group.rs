@@ -108,3 +108,27 @@ async fn the_file_is_its_owners_alone() {
         assert_eq!(mode & 0o077, 0);
     }
 }
+
+/// A store that root makes in another's folder is that other's, with all that lies beside it.
+#[tokio::test]
+async fn a_store_belongs_to_whom_its_folder_belongs() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let dir = tempfile::tempdir().expect("a folder");
+    // Only root may lend its folder; anybody else's stays their own.
+    let _not_root = chown(dir.path(), Some(65_534), Some(65_534));
+    let owner = dir.path().metadata().expect("a folder").uid();
+    let store = at(&dir.path().join("a.db"));
+    assert_eq!(add(&store, "a thing".to_owned()).await, Ok(1));
+    let mut files = 0;
+    for file in dir.path().read_dir().expect("a folder") {
+        let file = file.expect("a file");
+        assert_eq!(
+            file.metadata().expect("a file").uid(),
+            owner,
+            "{}",
+            file.path().display()
+        );
+        files += 1;
+    }
+    assert!(files > 1, "the file and its write-ahead log");
+}
