@@ -175,6 +175,14 @@ impl Vault {
             .map_err(|error: StoreError| error.into())
     }
 
+    /// How many epochs a ring does not open; 0 where there is none.
+    pub(crate) async fn epochs_beyond(&self, ring: Option<&Ring>) -> Result<usize, VaultError> {
+        let Some(ring) = ring else { return Ok(0) };
+        let epochs = self.read_epochs().await?;
+        let closed = |(id, wrapped): &&(i64, Vec<u8>)| unwrap_epoch(ring, *id, wrapped).is_err();
+        Ok(epochs.iter().filter(closed).count())
+    }
+
     async fn add_epoch(&self, id: i64, wrapped: Vec<u8>) -> Result<(), VaultError> {
         self.store
             .write(move |tx| {

@@ -33,8 +33,9 @@ pub enum Reread {
     Same,
     /// They changed, and are in use.
     Changed,
-    /// They changed, and are not used: data keys of this purpose are still wrapped by one that is not among them.
-    Needed(Purpose),
+    /// They changed, and are not used: what these keys are for (a purpose, or the index) is still wrapped by one that is
+    /// not among them.
+    Needed(&'static str),
 }
 
 impl Vault {
@@ -58,12 +59,17 @@ impl Vault {
         if keys == *self.keys() {
             return Ok(Reread::Same);
         }
+        let current = self.keys();
         for purpose in Purpose::ALL {
             // What the old ring does not open either is no reason to keep it.
             let lost = self.beyond(&keys, purpose).await?;
-            if lost > self.beyond(&self.keys(), purpose).await? {
-                return Ok(Reread::Needed(purpose));
+            if lost > self.beyond(&current, purpose).await? {
+                return Ok(Reread::Needed(purpose.as_str()));
             }
+        }
+        let lost = self.epochs_beyond(keys.index.as_ref()).await?;
+        if lost > self.epochs_beyond(current.index.as_ref()).await? {
+            return Ok(Reread::Needed("index"));
         }
         if let Ok(mut current) = self.wrapping.write() {
             *current = Arc::new(keys);
@@ -84,24 +90,59 @@ impl Vault {
     async fn beyond(&self, keys: &WrappingKeys, purpose: Purpose) -> Result<u64, VaultError> {
         let Some(ring) = keys.ring(purpose) else { return Ok(0) };
         let known: Vec<Vec<u8>> = ring.ids().into_iter().map(KeyId::bytes).collect();
-        let counted: Result<u64, StoreError> = self
+        let counted: Result<(u64, bool), StoreError> = self
             .store
             .read(move |tx| {
                 let rows = tx.query(
-                    "SELECT wrapped_by, COUNT(*) FROM data_key WHERE purpose = $1 AND wrapped_by IS NOT NULL
-                     GROUP BY wrapped_by",
+                    "SELECT wrapped_by, COUNT(*) FROM data_key WHERE purpose = $1 GROUP BY wrapped_by",
                     &[purpose.as_str().into()],
                 )?;
-                let mut beyond = 0;
+                let (mut beyond, mut unsaid) = (0, false);
                 for row in &rows {
-                    if !known.iter().any(|id| row.blob(0).is_ok_and(|by| by == id)) {
-                        beyond += u64::try_from(row.int(1)?).unwrap_or(0);
+                    match row.opt_blob(0)? {
+                        None => unsaid = true,
+                        Some(by) if known.iter().any(|id| id == by) => {}
+                        Some(_) => beyond += u64::try_from(row.int(1)?).unwrap_or(0),
                     }
                 }
-                Ok(beyond)
+                Ok((beyond, unsaid))
             })
             .await;
-        Ok(counted?)
+        let (beyond, unsaid) = counted?;
+        let unsaid = if unsaid {
+            self.unsaid_beyond(keys, purpose).await?
+        } else {
+            0
+        };
+        Ok(beyond + unsaid)
+    }
+
+    /// Of the data keys that an earlier version wrapped, which did not say by which key: how many none of these opens.
+    async fn unsaid_beyond(&self, keys: &WrappingKeys, purpose: Purpose) -> Result<u64, VaultError> {
+        let (mut beyond, mut after) = (0, String::new());
+        loop {
+            let from = after.clone();
+            let rows: Result<Vec<(Uuid, Vec<u8>)>, StoreError> = self
+                .store
+                .read(move |tx| {
+                    let rows = tx.query(
+                        "SELECT owner, wrapped FROM data_key WHERE purpose = $1 AND owner > $2 AND wrapped_by IS NULL
+                         ORDER BY owner LIMIT $3",
+                        &[purpose.as_str().into(), from.into(), BATCH.into()],
+                    )?;
+                    rows.iter()
+                        .map(|row| Ok((row.parse(0)?, row.blob(1)?.to_vec())))
+                        .collect()
+                })
+                .await;
+            let rows = rows?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(beyond);
+            };
+            after = last.to_string();
+            let closed = |(owner, wrapped): &&(Uuid, Vec<u8>)| keys.unwrap(*owner, purpose, wrapped).is_err();
+            beyond += u64::try_from(rows.iter().filter(closed).count()).unwrap_or(0);
+        }
     }
 
     /// The ids of the keys that this program wraps with now.

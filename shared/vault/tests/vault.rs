@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
+use store::{Journal, Options, Store, StoreError};
 use uuid::Uuid;
-use vault::{Purpose, Vault, VaultError, WrappingKeys, epoch_of};
+use vault::{Purpose, Reread, Ring, Vault, VaultError, WrappingKeys, epoch_of};
 
 fn keys(fill: u8) -> WrappingKeys {
     let key = |n: u8| Some([fill.wrapping_add(n); 32].into());
@@ -129,5 +130,55 @@ async fn names_stay_the_same_across_epochs_and_restarts() -> Result<(), VaultErr
         .await?
         .name("message", &[b"x"]);
     assert_eq!(first, second);
+    Ok(())
+}
+
+/// As a version before wrapping keys had ids left its rows.
+async fn forget_who_wraps(path: &Path) {
+    let options = Options {
+        schema: "kvit_keys",
+        journal: Journal::Truncate,
+        migrations: &[],
+        writers: 1,
+        readers: 1,
+    };
+    let url = format!("sqlite:{}", path.display()).parse().expect("a url");
+    let done: Result<u64, StoreError> = Store::new(&url, options)
+        .write(|tx| tx.execute("UPDATE data_key SET wrapped_by = NULL", &[]))
+        .await;
+    assert_eq!(done, Ok(1));
+}
+
+/// A wrapping key that is still needed is not given up: by a data key of an earlier version, which does not say which key
+/// wraps it, nor by the epochs of the index.
+#[tokio::test]
+async fn a_key_that_is_needed_is_not_given_up() -> Result<(), VaultError> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("keys.db");
+    let (now, owner) = (time("2026-11-22T10:00:00Z"), Uuid::now_v7());
+    let vault = at(&file, keys(0));
+    vault.create(owner, &[Purpose::Mail], now).await?;
+    forget_who_wraps(&file).await;
+    vault.index(now).await?;
+    let reading = |given: WrappingKeys| at(&file, keys(0)).reading(move || Some(given.clone()));
+
+    let other = |purpose: &str| WrappingKeys {
+        mail: Some([if purpose == "mail" { 99 } else { 2 }; 32].into()),
+        index: Some([if purpose == "index" { 99 } else { 5 }; 32].into()),
+        ..keys(0)
+    };
+    assert_eq!(reading(other("mail")).reread().await?, Reread::Needed("mail"));
+    assert_eq!(reading(other("index")).reread().await?, Reread::Needed("index"));
+    let both = WrappingKeys {
+        mail: Ring::new([[99; 32], [2; 32]]),
+        index: Ring::new([[99; 32], [5; 32]]),
+        ..keys(0)
+    };
+    let changed = reading(both);
+    assert_eq!(changed.reread().await?, Reread::Changed);
+    assert_eq!(changed.unreachable(Purpose::Mail).await?, 0);
+    assert!(changed.key(owner, Purpose::Mail).await?.is_some());
+    let lost = at(&file, other("mail"));
+    assert_eq!(lost.unreachable(Purpose::Mail).await?, 1);
     Ok(())
 }

@@ -8,7 +8,7 @@ use runtime::{Check, Clock};
 use store::StoreError;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use vault::{Purpose, Reread, Vault};
+use vault::{Reread, Vault};
 
 use crate::Leases;
 
@@ -43,7 +43,7 @@ pub struct Presence {
 #[derive(Default)]
 struct Said {
     keys: Option<String>,
-    needed: Option<Purpose>,
+    needed: Option<&'static str>,
 }
 
 impl Presence {
@@ -98,7 +98,7 @@ impl Presence {
         if let Some(purpose) = needed.filter(|purpose| said.needed != Some(*purpose)) {
             tracing::error!(
                 service = self.service,
-                %purpose,
+                purpose,
                 "the new wrapping keys are not used: data keys are still wrapped by one that is not among them; put it back, then kvit key rotate"
             );
         }
