@@ -3,10 +3,12 @@
 //! Many at once: a key store that promises that a deleted key is nowhere pays for each commit, not for each key. What is
 //! not ended here, because a store is away or the process dies, the scheduler's sweep ends.
 
+use std::sync::Arc;
+
 use domain::SubmissionId;
 use ledger::Ledger;
 use runtime::Clock;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
@@ -21,7 +23,8 @@ pub(crate) struct Digger {
     pub(crate) ledger: Ledger,
     pub(crate) vault: Vault,
     pub(crate) clock: Clock,
-    pub(crate) waiting: mpsc::Receiver<SubmissionId>,
+    /// Its own while it serves; a lock, so that one that panicked can begin anew.
+    pub(crate) waiting: Mutex<mpsc::Receiver<SubmissionId>>,
 }
 
 /// A place to leave submissions, which holds up those who bring them while it is full.
@@ -30,13 +33,20 @@ pub(crate) fn graves() -> (Graves, mpsc::Receiver<SubmissionId>) {
 }
 
 impl Digger {
-    /// Ends deletions until `ended`, and those that wait by then.
-    pub(crate) async fn serve(mut self, ended: CancellationToken) {
+    /// Ends deletions until `ended`, also after a panic in one, and those that wait by then.
+    pub(crate) async fn serve(self, ended: CancellationToken) {
+        let (digger, until) = (Arc::new(self), ended.clone());
+        let part = move || Arc::clone(&digger).dig(ended.clone());
+        worker::forever("graves", until, part).await;
+    }
+
+    async fn dig(self: Arc<Self>, ended: CancellationToken) {
+        let mut waiting = self.waiting.lock().await;
         let mut ids = Vec::with_capacity(MOST);
         loop {
             tokio::select! {
                 biased;
-                count = self.waiting.recv_many(&mut ids, MOST) => if count == 0 { return },
+                count = waiting.recv_many(&mut ids, MOST) => if count == 0 { return },
                 () = ended.cancelled() => return,
             }
             let count = ids.len();

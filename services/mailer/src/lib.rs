@@ -71,7 +71,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         ledger: ledger.clone(),
         vault: vault.clone(),
         clock: context.clock.clone(),
-        waiting,
+        waiting: waiting.into(),
     };
     background.spawn(digger.serve(idle.clone()));
     background.spawn(

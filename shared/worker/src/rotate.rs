@@ -35,7 +35,7 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// How long one request is worked on; the command asks again for what is left.
 const SLICE: Duration = Duration::from_secs(20);
 
-/// Serves until `ended`.
+/// Serves until `ended`, also after a panic: a service that answers no request any more is otherwise not noticed.
 pub async fn serve(
     kinds: &'static [&'static str],
     ledger: Ledger,
@@ -43,6 +43,12 @@ pub async fn serve(
     clock: Clock,
     ended: CancellationToken,
 ) {
+    let until = ended.clone();
+    let part = move || answer(kinds, ledger.clone(), vault.clone(), clock.clone(), ended.clone());
+    crate::forever("rotation", until, part).await;
+}
+
+async fn answer(kinds: &'static [&'static str], ledger: Ledger, vault: Vault, clock: Clock, ended: CancellationToken) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

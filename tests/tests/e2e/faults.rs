@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kvit_cli::demo::inbox::{Behaviour, Step, Times};
-use kvit_tests::{Engine, Entity, Message, Peers, Program, Proxy, TestBed, report, virtual_host, within};
+use kvit_tests::{
+    Engine, Entity, Message, Peers, Program, Proxy, Service, TestBed, report, until, virtual_host, within,
+};
 use serde_json::json;
 
 fn numbered(n: u32) -> Message {
@@ -343,4 +345,33 @@ fn measured(when: &str, programs: &[Program]) -> anyhow::Result<Vec<(u64, u64)>>
         all.push((resident, own));
     }
     Ok(all)
+}
+
+/// D1: what ends the mailer's deletions goes on after a panic: the one that it met is left to the scheduler, which does not
+/// run here, and the next is ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_are_ended_after_a_panic_in_them() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let running = bed.run(&[Service::Intake]).await?;
+    let mut mailer = bed
+        .spawn_with("kvit-mailer", &[("KVIT_FAILPOINTS", "mailer.key_destroyed=panic")])
+        .await?;
+    let states = async || {
+        let submissions = bed.submissions().await?;
+        anyhow::Ok(submissions.into_iter().map(|one| one.state).collect::<Vec<_>>())
+    };
+    bed.post(&numbered(1)).await?;
+    until("its end panicked", async || {
+        let (_, page) = mailer.probe("/metrics").await?;
+        Ok(page.contains("kvit_panics_total{part=\"graves\"} 1").then_some(()))
+    })
+    .await?;
+    assert_eq!(states().await?, ["deleting"]);
+    bed.post(&numbered(2)).await?;
+    until("the next is ended", async || {
+        Ok((states().await? == ["deleting", "deleted"]).then_some(()))
+    })
+    .await?;
+    mailer.ensure_alive()?;
+    running.stop().await
 }
