@@ -35,6 +35,13 @@ impl Pause {
         let until = self.until.map(|until| format!(" until {until}")).unwrap_or_default();
         format!("{} {} is paused{until}: {}", self.what, self.name, self.why)
     }
+
+    /// It for a page that anybody on the network may read: what, and since when. A reason is a person's own words, and
+    /// may hold anything.
+    #[must_use]
+    pub fn public_words(&self) -> String {
+        format!("{} {} is paused since {}", self.what, self.name, self.since)
+    }
 }
 
 const COLUMNS: &str = "pause.what, pause.name, pause.why, pause.actor, pause.since, pause.until";

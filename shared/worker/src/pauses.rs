@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub struct Pauses {
     /// Where they stand.
     pub ledger: Ledger,
-    /// The check `pauses`: up, or a warning that says what rests and why.
+    /// The check `pauses`: up, or a warning that says what rests and since when.
     pub check: Check,
     /// The time.
     pub clock: Clock,
@@ -53,7 +53,7 @@ impl Pauses {
         if pauses.is_empty() {
             self.check.up();
         } else {
-            let words: Vec<String> = pauses.iter().map(Pause::words).collect();
+            let words: Vec<String> = pauses.iter().map(Pause::public_words).collect();
             self.check.warn(&words.join("; "));
         }
     }
