@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use store::{Row, StoreError, Tx};
 
 use crate::Ledger;
+use crate::deletion::past_and_there;
 use crate::read::time;
 
 /// Within what time all mails of a submission are to be done.
@@ -28,7 +29,7 @@ pub struct Backlog {
     pub quarantine_waiting: i64,
     /// The age in seconds of the oldest of them.
     pub quarantine_oldest_seconds: i64,
-    /// Registrations of which something is kept although their event has been held.
+    /// Registrations of which something is kept although disposal lets it go.
     pub registrations_past_their_time: i64,
     /// Leaves without a place in the signed log.
     pub unsequenced_leaves: i64,
@@ -58,7 +59,7 @@ impl Ledger {
                 oldest_duties: oldest_duties(tx, now)?,
                 quarantine_waiting,
                 quarantine_oldest_seconds,
-                registrations_past_their_time: past_their_time(tx, now)?,
+                registrations_past_their_time: past_and_there(tx, now)?,
                 unsequenced_leaves,
                 unsequenced_oldest_seconds,
                 events_waiting: by_name(tx, "SELECT site, COUNT(*) FROM outbox GROUP BY site", |row| row.int(1))?,
@@ -116,14 +117,4 @@ fn oldest_duties(tx: &mut Tx<'_>, now: Timestamp) -> Result<BTreeMap<String, i64
         |row| row.int(1).map(|since| age(since, now)),
     )?);
     Ok(ages)
-}
-
-fn past_their_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<i64, StoreError> {
-    let row = tx.one(
-        "SELECT (SELECT COUNT(*) FROM submission JOIN event ON event.id = submission.event
-                 WHERE submission.state = 'open' AND submission.kind = 'registration' AND event.held <= $1)
-             + (SELECT COUNT(*) FROM registration JOIN event ON event.id = registration.event WHERE event.held <= $1)",
-        &[now.as_millisecond().into()],
-    )?;
-    row.map_or(Ok(0), |row| row.int(0))
 }

@@ -98,6 +98,24 @@ pub(crate) fn begin(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, S
     Ok(true)
 }
 
+/// How many registrations time and duties let go before this, and are there all the same: of submissions that are not
+/// frozen, and of what is kept of those that went.
+pub(crate) fn past_and_there(tx: &mut Tx<'_>, before: Timestamp) -> Result<i64, StoreError> {
+    let row = tx.one(
+        "SELECT (SELECT COUNT(*) FROM submission JOIN event ON event.id = submission.event
+             WHERE submission.state = 'open' AND submission.kind = 'registration' AND submission.late = 0
+             AND submission.hold IS NULL
+             AND (event.held <= $1 OR (event.deadline <= $1 AND NOT EXISTS (SELECT 1 FROM duty
+                 WHERE duty.submission = submission.id
+                 AND duty.kind IN ('department_mail', 'receipt', 'files', 'extract')
+                 AND duty.state NOT IN ('done', 'cancelled')))))
+         + (SELECT COUNT(*) FROM registration JOIN event ON event.id = registration.event
+             WHERE event.held <= $1 OR registration.ended IS NOT NULL)",
+        &[before.as_millisecond().into()],
+    )?;
+    row.map_or(Ok(0), |row| row.int(0))
+}
+
 impl Ledger {
     /// Begins the deletion of those submissions that disposal lets go (a), and answers which began.
     ///
@@ -206,21 +224,7 @@ impl Ledger {
     ///
     /// [`StoreError`]
     pub async fn past_and_there(&self, before: Timestamp) -> Result<i64, StoreError> {
-        self.read(move |tx| {
-            let row = tx.one(
-                "SELECT (SELECT COUNT(*) FROM submission JOIN event ON event.id = submission.event
-                     WHERE submission.state = 'open' AND submission.late = 0 AND submission.hold IS NULL
-                     AND (event.held <= $1 OR (event.deadline <= $1 AND NOT EXISTS (SELECT 1 FROM duty
-                         WHERE duty.submission = submission.id
-                         AND duty.kind IN ('department_mail', 'receipt', 'files', 'extract')
-                         AND duty.state NOT IN ('done', 'cancelled')))))
-                 + (SELECT COUNT(*) FROM registration JOIN event ON event.id = registration.event
-                     WHERE event.held <= $1)",
-                &[before.as_millisecond().into()],
-            )?;
-            row.map_or(Ok(0), |row| row.int(0))
-        })
-        .await
+        self.read(move |tx| past_and_there(tx, before)).await
     }
 
     /// How many submissions of a site were deleted before this time without a word from the site that its own copy is gone.

@@ -258,7 +258,7 @@ pub const METRICS: &[Metric] = &[
         "kvit_registrations_past_their_time",
         SCHEDULER,
         &[],
-        "Registrations that are kept although their event has been held",
+        "Registrations that are kept although their time has come: extracted after the deadline, or their event held",
     ),
     gauge(
         "kvit_events_without_deadline",

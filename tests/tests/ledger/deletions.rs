@@ -166,6 +166,22 @@ async fn a_registration_waits_for_its_deadline_and_its_extract() -> anyhow::Resu
         assert!(bed.ledger.discharged(10).await?.is_empty());
         assert!(bed.ledger.past_their_time(None, at(99), 10).await?.is_empty());
         assert_eq!(bed.ledger.past_their_time(None, at(100), 10).await?, [id]);
+        let there = async |now: i64| {
+            let (alarm, metric) = (
+                bed.ledger.past_and_there(at(now)).await?,
+                bed.ledger.backlog(at(now)).await?,
+            );
+            anyhow::ensure!(
+                alarm == metric.registrations_past_their_time,
+                "the alarm counts as the metric does"
+            );
+            Ok(alarm)
+        };
+        assert_eq!(
+            (there(100).await?, there(1000).await?),
+            (0, 1),
+            "only the event's end lets an unextracted one go"
+        );
         assert!(bed.ledger.past_their_time(Some(id), at(100), 10).await?.is_empty());
         assert!(
             bed.ledger.begin_deletion(vec![id], at(100)).await?.is_empty(),
@@ -175,6 +191,11 @@ async fn a_registration_waits_for_its_deadline_and_its_extract() -> anyhow::Resu
             discharge(&bed.ledger, extract.id).await?.deleting,
             None,
             "it is before the deadline"
+        );
+        assert_eq!(
+            (there(99).await?, there(100).await?),
+            (0, 1),
+            "extracted, and the deadline has passed"
         );
         assert!(bed.ledger.begin_deletion(vec![id], at(99)).await?.is_empty());
         assert_eq!(bed.ledger.begin_deletion(vec![id], at(100)).await?, [id]);
