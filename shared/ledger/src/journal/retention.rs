@@ -35,6 +35,21 @@ impl Ledger {
         .await
     }
 
+    /// Entries of closed cases that still have their content, after this one in order: those that a purge decides about,
+    /// now or later.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn journal_archived(&self, after: String, limit: u32) -> Result<Vec<EntryRow>, StoreError> {
+        self.read(move |tx| {
+            let sql = format!("{ENTRY} WHERE e.state = 'archived' AND e.id > $1 ORDER BY e.id LIMIT $2");
+            let rows = tx.query(&sql, &[after.into(), limit.into()])?;
+            rows.iter().map(entry).collect()
+        })
+        .await
+    }
+
     /// Begins the end of those entries that retention lets go now; answers how many. The journaliser removes the content.
     ///
     /// # Errors
