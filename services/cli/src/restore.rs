@@ -129,6 +129,7 @@ impl Restore {
             return Ok(report);
         }
         report.doubtful = self.ledger.doubt_unsent().await.map_err(unavailable)?;
+        failpoint::reached("restore.doubted").await;
         for log in logs {
             self.adopt(log, has(log)).await?;
         }
@@ -189,10 +190,12 @@ impl Restore {
     /// Payloads, then keys, then the record: as when it was done first.
     async fn replay_some(&self, leaves: Vec<EvidenceLeaf>, report: &mut Report) -> anyhow::Result<()> {
         let replayed = self.ledger.replay(leaves).await.map_err(unavailable)?;
+        failpoint::reached("restore.replayed").await;
         self.destroy(&replayed)
             .await
             .context("destroying keys")
             .map_err(Exit::unavailable)?;
+        failpoint::reached("restore.keys_destroyed").await;
         report.deletions += replayed.deletions;
         report.settled += replayed.settled;
         report.quarantined_again += replayed.quarantined_again;
@@ -202,6 +205,7 @@ impl Restore {
         }
         report.lost.extend(replayed.unknown.iter().cloned());
         self.ledger.replayed(replayed).await.map_err(unavailable)?;
+        failpoint::reached("restore.recorded").await;
         Ok(())
     }
 
@@ -228,6 +232,7 @@ impl Restore {
                 .adopt(log.year, log.origin.clone(), from, leaves)
                 .await
                 .map_err(unavailable)?;
+            failpoint::reached("restore.adopted").await;
             from += count;
         }
         Ok(())

@@ -2,12 +2,13 @@
 //! sent or deleted since.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
 use kvit_cli::demo::inbox::{Behaviour, Times};
-use kvit_tests::{Message, Service, TestBed, kvit, kvit_fails, program, report, until};
+use kvit_tests::{Engine, Message, Peers, Service, TestBed, kvit, kvit_fails, program, report, until};
 use ledger::Ledger;
 use serde_json::json;
 
@@ -36,6 +37,15 @@ fn wait_with(bed: &TestBed, recipients: &[String]) {
     };
     bed.inbox.behave(Behaviour::Accept, Times::All);
     bed.inbox.behave(wait, Times::All);
+}
+
+/// A bed whose stores can be copied as files.
+async fn on_files() -> anyhow::Result<TestBed> {
+    TestBed::prepare_with(&Peers {
+        engine: Engine::Sqlite,
+        ..Peers::default()
+    })
+    .await
 }
 
 fn copy_stores(from: &Path, to: &Path) -> anyhow::Result<()> {
@@ -77,7 +87,8 @@ async fn refusal(bed: &TestBed, name: &str) -> anyhow::Result<(Option<i32>, Stri
 /// backup; 2 and 3 waited. Since then 2 went, 3's department mail was taken and its receipt waits, 4 came and went, 5 came
 /// and is not delivered.
 async fn after_the_loss() -> anyhow::Result<TestBed> {
-    let (mut bed, running) = TestBed::start().await?;
+    let mut bed = on_files().await?;
+    let running = bed.run(&Service::ALL).await?;
     bed.post(&message(1)).await?;
     bed.until_deleted(1).await?;
     wait_with(&bed, &[DEPARTMENT.to_owned(), citizen(2), citizen(3)]);
@@ -176,10 +187,59 @@ async fn a_restored_ledger_is_refused_and_then_brought_up_to_its_evidence() -> a
     running.stop().await
 }
 
+/// `kvit restore`, which dies at this point.
+async fn dies(bed: &TestBed, point: &str) -> anyhow::Result<()> {
+    let mut command = Command::new(program("kvit")?);
+    command.args(["restore", "--config"]).arg(bed.config());
+    command.env("KVIT_FAILPOINTS", format!("{point}=kill"));
+    let ended = tokio::task::spawn_blocking(move || command.output()).await??;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    anyhow::ensure!(ended.status.signal() == Some(9), "{point}: {} {said}", ended.status);
+    Ok(())
+}
+
+/// D1, D2, P2: killed between any two of its effects and begun again, a restore comes to the same; no service starts
+/// before it is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_killed_anywhere_is_run_again() -> anyhow::Result<()> {
+    let bed = after_the_loss().await?;
+    let sent = bed.inbox.count();
+    for point in [
+        "restore.replayed",
+        "restore.keys_destroyed",
+        "restore.recorded",
+        "restore.doubted",
+    ] {
+        dies(&bed, point).await?;
+        let (code, said) = refusal(&bed, "kvit-mailer").await?;
+        assert_eq!(code, Some(78), "after {point}: {said}");
+    }
+    dies(&bed, "restore.adopted").await?;
+    kvit(&bed.config(), &["restore"]).await?;
+    assert_eq!(kvit(&bed.config(), &["restore"]).await?["leaves"], 0);
+
+    bed.inbox.behave(Behaviour::Accept, Times::All);
+    let running = bed.run(&Service::ALL).await?;
+    let figures = bed.until_deleted(3).await?;
+    assert_eq!((figures.accepted, figures.deleted), (3, 3));
+    assert_eq!(figures.duplicates.possible_mail, 1);
+    assert_eq!(bed.inbox.count(), sent + 1, "the third's receipt alone");
+    until_signed(&bed).await?;
+    let key = kvit(&bed.config(), &["evidence", "key"]).await?;
+    let (key, folder) = (key[0].as_str().context("a key")?, bed.path("evidence"));
+    kvit(
+        &bed.config(),
+        &["evidence", "verify", &folder.to_string_lossy(), "--key", key],
+    )
+    .await?;
+    running.stop().await
+}
+
 /// An evidence folder that is itself an old copy, and a ledger of another installation, are no ground to restore on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_on_an_older_or_another_evidence_changes_nothing() -> anyhow::Result<()> {
-    let (bed, running) = TestBed::start().await?;
+    let bed = on_files().await?;
+    let running = bed.run(&Service::ALL).await?;
     bed.post(&message(1)).await?;
     bed.until_deleted(1).await?;
     until_signed(&bed).await?;

@@ -28,7 +28,10 @@ async fn nothing_is_lost_by_kills(engine: Engine) -> anyhow::Result<()> {
     let mut kills = 0;
     for round in 0..scaled(1, 5) {
         for (n, (point, service, way)) in POINTS.into_iter().enumerate() {
-            let elsewhere = matches!(way, Way::Event | Way::Certificate | Way::Notice | Way::Journal);
+            let elsewhere = matches!(
+                way,
+                Way::Event | Way::Certificate | Way::Notice | Way::Journal | Way::Restore
+            );
             // Scaled down, each engine has every other point.
             let other = !is_full() && (n % 2 == 0) != (engine == Engine::Sqlite);
             if elsewhere || other {

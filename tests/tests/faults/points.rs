@@ -22,10 +22,12 @@ pub(crate) enum Way {
     Certificate,
     /// A submission that belongs in the journal: `tests/e2e/journal_kills.rs`.
     Journal,
+    /// A ledger from a backup: `tests/e2e/restore.rs`.
+    Restore,
 }
 
 /// A point, the service that comes by it, and how.
-pub(crate) const POINTS: [(&str, &str, Way); 35] = [
+pub(crate) const POINTS: [(&str, &str, Way); 40] = [
     ("intake.delivered", "kvit-intake", Way::Report),
     ("intake.composed", "kvit-intake", Way::Report),
     ("intake.key_committed", "kvit-intake", Way::Report),
@@ -61,6 +63,11 @@ pub(crate) const POINTS: [(&str, &str, Way); 35] = [
     ("journaliser.written", "kvit-journaliser", Way::Journal),
     ("journaliser.recorded", "kvit-journaliser", Way::Journal),
     ("journaliser.key_destroyed", "kvit-journaliser", Way::Journal),
+    ("restore.replayed", "kvit", Way::Restore),
+    ("restore.keys_destroyed", "kvit", Way::Restore),
+    ("restore.recorded", "kvit", Way::Restore),
+    ("restore.doubted", "kvit", Way::Restore),
+    ("restore.adopted", "kvit", Way::Restore),
 ];
 
 /// Every name that the services give to [`failpoint::reached`].
