@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-postgres faults bench journal-bench fuzz lint audit fmt book deb dist interop-thunderbird
+.PHONY: help setup demo test test-postgres faults bench journal-bench purge fuzz lint audit fmt book deb dist interop-thunderbird
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -82,6 +82,12 @@ journal-bench:
 	$(CARGO) build --workspace --locked --bins --tests
 	KVIT_JOURNAL_SUBMISSIONS=1000 $(CARGO) test --workspace --locked --test e2e -- --nocapture a_target_that_is_away
 	KVIT_JOURNAL_ENTRIES=100000 $(CARGO) test --workspace --locked --test e2e -- --nocapture a_large_journal
+
+## purge: the purge's promise at its size: 100,000 registrations in a minute beside 50 submissions a second, in release
+purge:
+	scripts/setup test
+	$(CARGO) build --release --workspace --locked --bins --tests
+	KVIT_PURGE_REGISTRATIONS=100000 $(CARGO) test --release --workspace --locked --test e2e -- --nocapture many_registrations
 
 ## fuzz: every fuzz target for a minute, all at once (SECONDS_EACH=600: for ten)
 fuzz:

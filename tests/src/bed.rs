@@ -458,10 +458,11 @@ impl TestBed {
     ///
     /// Where the key store cannot be read.
     pub async fn data_keys(&self) -> anyhow::Result<usize> {
-        let url = format!("sqlite:{}", self.path("kvit-keys.db").display());
-        let vault = vault::Vault::new(&url.parse()?, vault::WrappingKeys::default());
-        let later = self.clock.now() + jiff::SignedDuration::from_hours(24);
-        Ok(vault.owners_since_before(later, None, 10_000).await?.len())
+        let rows = self
+            .stores
+            .ask_keys(self.dir.path(), "SELECT DISTINCT owner FROM data_key")
+            .await?;
+        Ok(rows.len())
     }
 
     /// The key that opens a department's mails.

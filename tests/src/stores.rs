@@ -103,6 +103,20 @@ impl Stores {
         ask(&self.absolute(dir, "kvit.db")?, "kvit", Journal::Wal, sql).await
     }
 
+    /// Changes the ledger as nothing but time or an earlier version would.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stores::ask_ledger`].
+    pub async fn change_ledger(&self, dir: &Path, statements: &[&str]) -> anyhow::Result<()> {
+        let statements: Vec<String> = statements.iter().map(|sql| (*sql).to_owned()).collect();
+        let options = options("kvit", Journal::Wal);
+        let changed: Result<(), StoreError> = Store::new(&self.absolute(dir, "kvit.db")?, options)
+            .write(move |tx| statements.iter().try_for_each(|sql| tx.execute(sql, &[]).map(drop)))
+            .await;
+        Ok(changed?)
+    }
+
     /// The rows of a query on the key store.
     ///
     /// # Errors
@@ -120,13 +134,18 @@ impl Stores {
 }
 
 async fn ask(url: &Url, schema: &'static str, journal: Journal, sql: &'static str) -> anyhow::Result<Vec<Row>> {
-    let options = Options {
+    let store = Store::new(url, options(schema, journal));
+    let rows: Result<Vec<Row>, StoreError> = store.read(move |tx| tx.query(sql, &[])).await;
+    Ok(rows?)
+}
+
+/// To look at a store that is there.
+fn options(schema: &'static str, journal: Journal) -> Options {
+    Options {
         schema,
         journal,
         migrations: &[],
         writers: 1,
         readers: 1,
-    };
-    let rows: Result<Vec<Row>, StoreError> = Store::new(url, options).read(move |tx| tx.query(sql, &[])).await;
-    Ok(rows?)
+    }
 }

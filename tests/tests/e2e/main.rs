@@ -2,6 +2,7 @@
 //!
 //! One binary, so that it is linked once. Every test has a [`kvit_tests::TestBed`] of its own and runs beside the others.
 
+mod alarms;
 mod canary;
 mod events;
 mod faults;
@@ -10,13 +11,17 @@ mod journal;
 mod journal_faults;
 mod journal_kills;
 mod journal_life;
+mod journal_rules;
 mod journal_targets;
 mod mails;
 mod operations;
 mod pauses;
 mod payloads;
+mod purge;
+mod purge_load;
 mod relay;
 mod restore;
 mod rotation;
+mod sequencers;
 mod spreadsheet;
 mod versions;

@@ -1,0 +1,128 @@
+//! What nobody has done in time is said: by a metric, from which Prometheus makes the alarm, and in the log.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::SignedDuration;
+use kvit_tests::apache::Apache;
+use kvit_tests::{Entity, Message, Program, Service, TestBed, kvit, report, until};
+use serde_json::json;
+
+use crate::events::code_in;
+use crate::journal::{CASE, application};
+use crate::purge::{DEPARTMENT, FORM};
+
+const EVENT: &str = "eksempel/fest";
+
+/// Changes the ledger as the time that passes would.
+pub(crate) async fn age(bed: &TestBed, statements: &[&str]) -> anyhow::Result<()> {
+    bed.stores().change_ledger(&bed.path(""), statements).await
+}
+
+/// The value of a metric without labels.
+async fn metric(program: &Program, name: &str) -> anyhow::Result<Option<f64>> {
+    let (_, page) = program.probe("/metrics").await?;
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(|value| value.trim().parse().context("a number")).transpose()
+}
+
+async fn until_metric(program: &Program, name: &str, is: impl Fn(f64) -> bool) -> anyhow::Result<()> {
+    let mut seen = None;
+    let found = until("a metric says so", async || {
+        seen = metric(program, name).await?;
+        Ok(seen.filter(|value| is(*value)))
+    })
+    .await;
+    found.map(drop).with_context(|| format!("{name} is {seen:?}"))
+}
+
+/// E4: seven days after the department was told to delete its mails, and has not said that it has: an alarm, until it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_department_that_does_not_say_that_it_has_deleted_raises_an_alarm() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    bed.add_form("fest", FORM)?;
+    let running = bed.run(&[Service::Intake, Service::Mailer]).await?;
+    let mut scheduler = bed.spawn_with("kvit-scheduler", &[]).await?;
+    scheduler.until_ready().await?;
+    let mut body = report("6d5e4f3e-0000-4000-8000-000000000001", &json!({}));
+    body["webform_id"] = json!("fest");
+    body["data"] = json!({"navn": "Åse", "e_mail": "aase@borger.example"});
+    bed.post(&Message::json(&body)).await?;
+    let mail = async |count: usize| {
+        until("the department has its mail", async || {
+            Ok(bed.mails_to(DEPARTMENT).get(count).cloned())
+        })
+        .await
+    };
+    mail(0).await?;
+    let held = (bed.clock().now() - SignedDuration::from_hours(48)).to_string();
+    let config = bed.config();
+    kvit(&config, &["event", "set", EVENT, "--deadline", &held]).await?;
+    kvit(&config, &["event", "set", EVENT, "--held", &held]).await?;
+    let extract = async || kvit(&config, &["schedule", "run", "extract"]).await.map(drop);
+    extract().await?;
+    let notice = until("the department is told to delete", async || {
+        let texts = bed
+            .mails_to(DEPARTMENT)
+            .into_iter()
+            .map(|mail| Entity::read(&mail.data).text("text/plain"));
+        Ok(texts.filter_map(|text| code_in(&text)).next())
+    })
+    .await?;
+
+    let told = |days: u32| format!("UPDATE event SET notified_at = notified_at - {days} * 86400000");
+    let yesterday = "UPDATE run SET planned_at = planned_at - 86400000";
+    age(&bed, &[&told(6), yesterday]).await?;
+    extract().await?;
+    until_metric(&scheduler, "kvit_events_not_erased", |value| value < 0.5).await?;
+    age(&bed, &[&told(1), yesterday]).await?;
+    extract().await?;
+    until_metric(&scheduler, "kvit_events_not_erased", |value| value > 0.5).await?;
+    assert!(scheduler.log().contains("has not said that it has deleted its copies"));
+
+    kvit(&config, &["event", "erased", EVENT, &notice]).await?;
+    extract().await?;
+    until_metric(&scheduler, "kvit_events_not_erased", |value| value < 0.5).await?;
+    running.stop().await
+}
+
+/// J2: the age of the oldest submission that belongs in a journal and is in none is a metric with an alarm; what is in its
+/// journal ends both.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_that_is_in_no_journal_is_a_metric_with_an_alarm() -> anyhow::Result<()> {
+    let mut server = Apache::start().await?;
+    let bed = TestBed::prepare().await?;
+    let section = format!(
+        "[journal_targets.ude]\nkind = \"webdav\"\nprocessor_agreement = \"sag 1\"\ndisclosure_ground = \"gdpr-6-1-e\"\n\
+         url = \"{}\"\n[scheduler]",
+        server.url()
+    );
+    bed.configure("[scheduler]", &section)?;
+    bed.add_form("ansoegning", &CASE.replace("theme =", "target = \"ude\"\ntheme ="))?;
+    server.stop()?;
+    let running = bed.run_unready(&[Service::Intake, Service::Mailer, Service::Journaliser])?;
+    let scheduler = bed.spawn_with("kvit-scheduler", &[]).await?;
+    bed.post(&application(1, "Jeg har brug for hjælp")).await?;
+    bed.until_deleted(1).await?;
+    let late = Duration::from_hours(48).as_secs_f64();
+    until_metric(&scheduler, "kvit_journal_oldest_seconds", |age| age > 0.0 && age < late).await?;
+    until_metric(&scheduler, "kvit_journal_overdue", |overdue| overdue < 0.5).await?;
+
+    age(
+        &bed,
+        &["UPDATE duty SET created_at = created_at - 172800000 WHERE kind = 'journal'"],
+    )
+    .await?;
+    until_metric(&scheduler, "kvit_journal_oldest_seconds", |age| age > late).await?;
+    until_metric(&scheduler, "kvit_journal_overdue", |overdue| overdue > 0.5).await?;
+    assert!(
+        scheduler
+            .log()
+            .contains("submissions that belong in a journal are in none")
+    );
+
+    server.begin().await?;
+    until_metric(&scheduler, "kvit_journal_overdue", |overdue| overdue < 0.5).await?;
+    until_metric(&scheduler, "kvit_journal_oldest_seconds", |age| age < 0.5).await?;
+    running.stop().await
+}
