@@ -149,7 +149,7 @@ async fn journal(app: &App, now: Timestamp) -> anyhow::Result<(Vec<OfEntry>, Vec
     loop {
         let batch = app.ledger.journal_archived(after, BATCH).await.map_err(unavailable)?;
         let Some(last) = batch.last() else { break };
-        after = last.id.clone();
+        after.clone_from(&last.id);
         all.extend(batch.into_iter().map(|entry| OfEntry {
             goes: matches!(retention(&entry.facts(), zone, now), Retention::Ends(_)),
             why: entry.why(zone, now),
