@@ -147,7 +147,11 @@ async fn journal(app: &App, now: Timestamp) -> anyhow::Result<(Vec<OfEntry>, Vec
     let mut all = Vec::new();
     let mut after = String::new();
     loop {
-        let batch = app.ledger.journal_archived(after, BATCH).await.map_err(unavailable)?;
+        let batch = app
+            .ledger
+            .journal_archived(after.clone(), BATCH)
+            .await
+            .map_err(unavailable)?;
         let Some(last) = batch.last() else { break };
         after.clone_from(&last.id);
         all.extend(batch.into_iter().map(|entry| OfEntry {
