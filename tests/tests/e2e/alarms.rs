@@ -62,11 +62,11 @@ async fn a_department_that_does_not_say_that_it_has_deleted_raises_an_alarm() ->
     let extract = async || kvit(&config, &["schedule", "run", "extract"]).await.map(drop);
     extract().await?;
     let notice = until("the department is told to delete", async || {
-        let texts = bed
+        let mut texts = bed
             .mails_to(DEPARTMENT)
             .into_iter()
             .map(|mail| Entity::read(&mail.data).text("text/plain"));
-        Ok(texts.filter_map(|text| code_in(&text)).next())
+        Ok(texts.find_map(|text| code_in(&text)))
     })
     .await?;
 

@@ -267,15 +267,13 @@ async fn services_that_are_killed_in_the_middle_of_two_hundred_lose_nothing() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_wake_up_is_healed_by_the_sweep() -> anyhow::Result<()> {
     let bed = TestBed::prepare().await?;
-    let intake = bed.run(&[kvit_tests::Service::Intake]).await?;
+    let intake = bed.run(&[Service::Intake]).await?;
     for n in 0..5 {
         bed.post(&numbered(n)).await?;
     }
     tokio::task::block_in_place(|| bed.host.node.lose_wake_ups(&bed.host.name))?;
     intake.stop().await?;
-    let running = bed
-        .run(&[kvit_tests::Service::Mailer, kvit_tests::Service::Scheduler])
-        .await?;
+    let running = bed.run(&[Service::Mailer, Service::Scheduler]).await?;
     bed.until_deleted(5).await?;
     assert_eq!(bed.inbox.count(), 10);
     running.stop().await

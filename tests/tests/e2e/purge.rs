@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use jiff::SignedDuration;
 use kvit_cli::demo::inbox::{Behaviour, Times};
 use kvit_tests::{Engine, Message, Peers, Program, TestBed, kvit, opened, report, seen, until};
