@@ -20,6 +20,10 @@ pub(crate) type Work = Box<dyn FnOnce(Result<&mut Tx<'_>, StoreError>) -> (bool,
 /// would hold each other's locks, and two such groups could wait for each other.
 const GROUP: usize = 128;
 
+/// The most reading jobs that share one look at SQLite: each transaction after another process's commit reads the pages
+/// anew. Few, because a job may take long.
+const READ_GROUP: usize = 16;
+
 /// How long a thread and its connection wait for the next job, unless they are the last.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -47,7 +51,11 @@ struct Queue {
 
 impl Pool {
     pub(crate) fn new(url: &Url, options: Options, threads: usize, read_only: bool) -> Self {
-        let group = if url.is_sqlite() && !read_only { GROUP } else { 1 };
+        let group = match (url.is_sqlite(), read_only) {
+            (true, false) => GROUP,
+            (true, true) => READ_GROUP,
+            (false, _) => 1,
+        };
         Self(Arc::new(Shared {
             queue: Mutex::default(),
             more: Condvar::new(),
@@ -117,6 +125,15 @@ impl Shared {
         let size = queue.jobs.len().min(self.group);
         Some(queue.jobs.drain(..size).collect())
     }
+
+    /// The next job for a group of so many already: what came while its transaction waited for another process's, or ran.
+    /// A job that reads is not joined to a look that may be older than itself.
+    fn one_more(&self, taken: usize) -> Option<Work> {
+        if self.read_only || taken >= self.group {
+            return None;
+        }
+        self.queue().jobs.pop_front()
+    }
 }
 
 /// A thread of the pool.
@@ -145,15 +162,25 @@ impl<'s> Worker<'s> {
         }
     }
 
-    fn run(&mut self, mut group: Vec<Work>) {
+    fn run(&mut self, group: Vec<Work>) {
         let mut connection = match self.ready() {
             Ok(connection) => connection,
             Err(error) => return refuse(group, &error),
         };
         let mut tx = Tx::new(&mut connection);
-        match (group.len(), group.pop()) {
+        let mut taken = group.len();
+        let mut more = || {
+            let more = self.shared.one_more(taken);
+            taken += usize::from(more.is_some());
+            more
+        };
+        let mut group = VecDeque::from(group);
+        if group.len() == 1 {
+            group.extend(more());
+        }
+        match (group.len(), group.pop_front()) {
             (1, Some(work)) => alone(&mut tx, work),
-            (_, last) => together(&mut tx, group.into_iter().chain(last)),
+            (_, first) => together(&mut tx, first.into_iter().chain(group), more, self.shared.read_only),
         }
         if !tx.is_broken() {
             self.connection = Some(connection);
@@ -199,11 +226,23 @@ fn alone(tx: &mut Tx<'_>, work: Work) {
     reply(committed);
 }
 
-/// Several jobs with one commit, each in a savepoint, so that its failure undoes its own statements and no other job's.
-fn together(tx: &mut Tx<'_>, mut group: impl Iterator<Item = Work>) {
+/// Several jobs with one commit, and those that come meanwhile; each in a savepoint, so that its failure undoes its own
+/// statements and no other job's. Those that only read have nothing to undo.
+fn together(
+    tx: &mut Tx<'_>,
+    mut group: impl Iterator<Item = Work>,
+    mut more: impl FnMut() -> Option<Work>,
+    read_only: bool,
+) {
     let mut replies = Vec::new();
     let committed = loop {
-        let Some(work) = group.next() else { break tx.commit() };
+        let Some(work) = group.next().or_else(&mut more) else {
+            break tx.commit();
+        };
+        if read_only {
+            replies.push(attempt(tx, work).1);
+            continue;
+        }
         if let Err(error) = tx.save() {
             refuse([work], &error);
             break Err(error);

@@ -68,6 +68,36 @@ async fn a_job_that_fails_leaves_its_neighbours() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads that come together share a look at the store: each has its own answer, and sees what was written before it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_come_together_are_answered_each_by_itself() -> anyhow::Result<()> {
+    for bed in both()? {
+        let store = store(&bed);
+        for round in 1..=20 {
+            store.write(move |tx| add(tx, &format!("n{round}"))).await?;
+            let jobs = (0..60).map(|n| {
+                store.read(move |tx| {
+                    let row = tx.one("SELECT COUNT(*) FROM thing", &[])?;
+                    match n % 10 {
+                        0 => tx.one("SELECT nothing FROM nowhere", &[]).map(|_| 0),
+                        1 => Err(StoreError::Stopped),
+                        2 => panic!("a fault of the test"),
+                        _ => row.map_or(Ok(0), |row| row.int(0)),
+                    }
+                })
+            });
+            for (n, answer) in join_all(jobs).await.into_iter().enumerate() {
+                match (n % 10, answer) {
+                    (0, Err(_)) | (1, Err(StoreError::Stopped)) | (2, Err(StoreError::Panicked)) => {}
+                    (3.., Ok(seen)) => assert_eq!(seen, round),
+                    (n, answer) => panic!("{n}: {answer:?}"),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// PostgreSQL answers the COMMIT of a transaction in which a statement failed without an error, and undoes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_passes_over_a_failure_is_not_said_to_be_committed() -> anyhow::Result<()> {
