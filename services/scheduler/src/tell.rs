@@ -1,10 +1,10 @@
 //! Tells the sites: events from the ledger to `kvit.events`, as `CloudEvents` 1.0, at least once and in order.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{EVENTS, Properties};
+use broker::{EVENTS, Message, Properties};
 use ledger::Outgoing;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,6 +16,8 @@ use crate::Scheduler;
 const LOOK: Duration = Duration::from_millis(500);
 /// How many events are told in one round.
 const ROUND: u32 = 500;
+/// How many are told at once at most.
+const TOGETHER: usize = 200;
 /// The longest pause after a broker that did not take an event.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -68,17 +70,7 @@ impl Scheduler {
             if events.is_empty() {
                 return Ok(());
             }
-            let mut told = Vec::with_capacity(events.len());
-            let mut failed = None;
-            for event in events {
-                match self.publish(&event).await {
-                    Ok(()) => told.push(event),
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
-                    }
-                }
-            }
+            let (told, failed) = self.publish(events).await;
             failpoint::reached("scheduler.told").await;
             self.ledger.told(told).await?;
             if let Some(error) = failed {
@@ -87,26 +79,78 @@ impl Scheduler {
         }
     }
 
-    async fn publish(&self, event: &Outgoing) -> anyhow::Result<()> {
-        let known = event
-            .site
-            .parse()
-            .is_ok_and(|site| self.loaded.config.sites.contains_key::<domain::SiteId>(&site));
-        if !known {
-            return Ok(()); // a site that is no longer configured has no queue to be told by
+    /// Publishes events in their order, and answers those that the broker has for sure.
+    async fn publish(&self, events: Vec<Outgoing>) -> (Vec<Outgoing>, Option<anyhow::Error>) {
+        let mut told = Vec::with_capacity(events.len());
+        let mut rest = events.as_slice();
+        while !rest.is_empty() {
+            let (group, after) = rest.split_at(together(rest));
+            // Where one of them was not taken, one after the other shows which.
+            if self.publish_together(group).await.is_ok() {
+                told.extend_from_slice(group);
+            } else {
+                for event in group {
+                    if let Err(error) = self.publish_together(std::slice::from_ref(event)).await {
+                        return (told, Some(error));
+                    }
+                    told.push(event.clone());
+                }
+            }
+            rest = after;
         }
-        let form = if event.form.is_empty() { "unknown" } else { &event.form };
-        let key = format!("{}.{form}.{}", event.site, event.event);
-        let properties = Properties {
-            content_type: Some("application/cloudevents+json".to_owned()),
-            message_id: Some(id_of(event)),
-            headers: BTreeMap::new(),
-            ..Properties::default()
+        (told, None)
+    }
+
+    async fn publish_together(&self, events: &[Outgoing]) -> anyhow::Result<()> {
+        // A site that is no longer configured has no queue to be told by.
+        let known = |event: &&Outgoing| {
+            let site = event.site.parse::<domain::SiteId>();
+            site.is_ok_and(|site| self.loaded.config.sites.contains_key(&site))
         };
-        self.link
-            .publish(EVENTS, &key, &cloud_event(event), &properties)
-            .await?;
-        Ok(())
+        let letters: Vec<Letter> = events.iter().filter(known).map(Letter::of).collect();
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let messages: Vec<_> = letters.iter().map(Letter::message).collect();
+        Ok(self.link.publish_all(EVENTS, &messages).await?)
+    }
+}
+
+/// How many of the first events are told at once: each of another submission, since the broker may refuse one and take the
+/// next, and what became of a submission is told in its order.
+fn together(events: &[Outgoing]) -> usize {
+    let mut seen = HashSet::new();
+    let alone = |event: &&Outgoing| event.data.id.as_ref().is_none_or(|id| seen.insert(id.clone()));
+    events.iter().take(TOGETHER).take_while(alone).count()
+}
+
+/// An event as the broker gets it.
+struct Letter {
+    routing_key: String,
+    body: Vec<u8>,
+    properties: Properties,
+}
+
+impl Letter {
+    fn of(event: &Outgoing) -> Self {
+        let form = if event.form.is_empty() { "unknown" } else { &event.form };
+        Self {
+            routing_key: format!("{}.{form}.{}", event.site, event.event),
+            body: cloud_event(event),
+            properties: Properties {
+                content_type: Some("application/cloudevents+json".to_owned()),
+                message_id: Some(id_of(event)),
+                ..Properties::default()
+            },
+        }
+    }
+
+    fn message(&self) -> Message<'_> {
+        Message {
+            routing_key: &self.routing_key,
+            body: &self.body,
+            properties: &self.properties,
+        }
     }
 }
 
@@ -136,4 +180,41 @@ fn cloud_event(event: &Outgoing) -> Vec<u8> {
         },
     });
     serde_json::to_vec(&body).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use ledger::EventData;
+
+    use super::*;
+
+    fn event(id: Option<&str>) -> Outgoing {
+        Outgoing {
+            seq: 1,
+            site: "eksempel".to_owned(),
+            form: String::new(),
+            event: "accepted".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            data: EventData {
+                id: id.map(str::to_owned),
+                ..EventData::default()
+            },
+            evidence: None,
+        }
+    }
+
+    /// A submission's events are never under way together, and every round tells something.
+    #[test]
+    fn what_is_told_at_once_is_of_different_submissions() {
+        let events = |ids: &[Option<&str>]| ids.iter().copied().map(event).collect::<Vec<_>>();
+        assert_eq!(together(&events(&[Some("a"), Some("b"), Some("a"), Some("c")])), 2);
+        assert_eq!(together(&events(&[Some("a"), Some("a")])), 1);
+        assert_eq!(
+            together(&events(&[None, Some("a"), None])),
+            3,
+            "those about no submission"
+        );
+        assert_eq!(together(&vec![event(None); 10 * TOGETHER]), TOGETHER);
+    }
 }

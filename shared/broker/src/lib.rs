@@ -51,7 +51,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use address::{host_of, is_encrypted, is_local};
 pub use look::{Depth, look};
 pub use message::{Delivery, Properties, Verdict};
-pub use publish::PublishError;
+pub use publish::{Message, PublishError};
 pub use state::State;
 pub use topology::{EVENTS, JOURNAL_DUTIES, MAIL_DUTIES, dead_queue, events_queue, submissions_queue};
 pub use wake::wake_ids;
@@ -207,6 +207,23 @@ impl Link {
         // The exchange: a queue's name where it is the default one, and never a key that says more.
         let destination = if exchange.is_empty() { routing_key } else { exchange };
         count::sent(destination, sent.as_ref().err().map(PublishError::kind));
+        sent
+    }
+
+    /// Publishes messages together, in their order, and waits until the broker has all of them on disk (10 s at most).
+    ///
+    /// # Errors
+    /// As [`Link::publish`], for all of them together: which of them were taken is not known.
+    pub async fn publish_all(&self, exchange: &str, messages: &[Message<'_>]) -> Result<(), PublishError> {
+        let sent = self
+            .inner
+            .publisher
+            .publish_all(&self.inner.topology, exchange, messages)
+            .await;
+        let failure = sent.as_ref().err().map(PublishError::kind);
+        for _ in messages {
+            count::sent(exchange, failure);
+        }
         sent
     }
 

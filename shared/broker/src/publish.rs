@@ -1,6 +1,7 @@
 //! Publishing: with a confirm where it matters, without where it is only a hint.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use domain::DutyId;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -78,6 +79,27 @@ impl PublishError {
 impl From<lapin::Error> for PublishError {
     fn from(error: lapin::Error) -> Self {
         Self::Failed(Box::new(error))
+    }
+}
+
+/// One of several messages that are published together.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    /// Its routing key.
+    pub routing_key: &'a str,
+    /// Its content.
+    pub body: &'a [u8],
+    /// Its properties.
+    pub properties: &'a Properties,
+}
+
+/// Shows sizes, never content.
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("routing_key", &self.routing_key)
+            .field("body.bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +185,7 @@ async fn keep_declared(
 }
 
 impl Publisher {
-    /// Publishes one message; at most one is in flight on a channel.
+    /// Publishes one message; at most one is in flight on a channel, or the messages of one [`Publisher::publish_all`].
     ///
     /// One a channel, because lapin hands a returned message to whichever confirm it completes next: were two in flight,
     /// an acknowledgement of both at once could tell the sender of the lost one that it was routed.
@@ -175,7 +197,6 @@ impl Publisher {
         body: &[u8],
         properties: &Properties,
     ) -> Result<(), PublishError> {
-        let name = |name: &str| ShortString::try_new(name).map_err(|_| PublishError::TooLong);
         let address = (name(exchange)?, name(routing_key)?);
         let properties = properties.persistent().map_err(|_| PublishError::TooLong)?;
 
@@ -187,7 +208,7 @@ impl Publisher {
                 return Err(PublishError::Blocked);
             }
             let channel = self.channel(session.insert(open)).await?;
-            let confirmation = confirmed(&channel, address, body, properties).await?;
+            let confirmation = unconfirmed(&channel, address, body, properties).await?.await?;
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
             Ok(confirmation)
         };
@@ -195,15 +216,51 @@ impl Publisher {
             Ok(result) => result?,
             Err(_) => return Err(given_up(session)),
         };
-        match confirmation {
-            Confirmation::Ack(None) => Ok(()),
-            // Acked, and all the same in no queue: the broker has sent it back.
-            Confirmation::Ack(Some(_)) => Err(PublishError::Unroutable {
-                exchange: exchange.to_owned(),
-                routing_key: routing_key.to_owned(),
-            }),
-            Confirmation::Nack(_) | Confirmation::NotRequested => Err(PublishError::Refused),
+        judged(&confirmation, exchange, routing_key)
+    }
+
+    /// Publishes messages in their order on one channel, and waits for all their confirms together: a quorum queue writes
+    /// down at once what comes at once. An error is about at least one of them, and says not which (see
+    /// [`Publisher::publish`]): then none is known to be safe.
+    pub(crate) async fn publish_all(
+        &self,
+        topology: &Topology,
+        exchange: &str,
+        messages: &[Message<'_>],
+    ) -> Result<(), PublishError> {
+        let mut ready = Vec::with_capacity(messages.len());
+        for message in messages {
+            ready.push((
+                (name(exchange)?, name(message.routing_key)?),
+                message.properties.persistent().map_err(|_| PublishError::TooLong)?,
+            ));
         }
+        let mut session = None;
+        let attempt = async {
+            let _permit = self.in_flight.acquire().await.expect("the semaphore is never closed");
+            let open = self.ready(topology).await;
+            if open.blocked {
+                return Err(PublishError::Blocked);
+            }
+            let channel = self.channel(session.insert(open)).await?;
+            let mut sent = Vec::with_capacity(messages.len());
+            for (message, (address, properties)) in messages.iter().zip(ready) {
+                sent.push(unconfirmed(&channel, address, message.body, properties).await?);
+            }
+            let mut confirmations = Vec::with_capacity(messages.len());
+            for (message, confirm) in messages.iter().zip(sent) {
+                confirmations.push((message.routing_key, confirm.await?));
+            }
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+            Ok(confirmations)
+        };
+        let confirmations = match timeout(PUBLISHING, attempt).await {
+            Ok(result) => result?,
+            Err(_) => return Err(given_up(session)),
+        };
+        confirmations
+            .into_iter()
+            .try_for_each(|(routing_key, confirmation)| judged(&confirmation, exchange, routing_key))
     }
 
     /// Waits for a session on which everything that is wanted now has been declared, or tried.
@@ -298,19 +355,35 @@ fn lost(queue: &str, duties: usize) {
     debug!(broker.queue = %queue, duties, "wake-up not sent; the sweep will find its duties");
 }
 
-async fn confirmed(
+fn name(name: &str) -> Result<ShortString, PublishError> {
+    ShortString::try_new(name).map_err(|_| PublishError::TooLong)
+}
+
+fn judged(confirmation: &Confirmation, exchange: &str, routing_key: &str) -> Result<(), PublishError> {
+    match confirmation {
+        Confirmation::Ack(None) => Ok(()),
+        // Acked, and all the same in no queue: the broker has sent it back.
+        Confirmation::Ack(Some(_)) => Err(PublishError::Unroutable {
+            exchange: exchange.to_owned(),
+            routing_key: routing_key.to_owned(),
+        }),
+        Confirmation::Nack(_) | Confirmation::NotRequested => Err(PublishError::Refused),
+    }
+}
+
+/// Hands a message to the broker; what is answered waits for its confirm.
+async fn unconfirmed(
     channel: &Channel,
     (exchange, routing_key): (ShortString, ShortString),
     body: &[u8],
     properties: BasicProperties,
-) -> Result<Confirmation, lapin::Error> {
+) -> Result<PublisherConfirm, lapin::Error> {
     let options = BasicPublishOptions {
         mandatory: true,
         ..BasicPublishOptions::default()
     };
     channel
         .basic_publish(exchange, routing_key, options, body, properties)
-        .await?
         .await
 }
 

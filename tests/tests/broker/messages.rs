@@ -61,6 +61,48 @@ async fn an_unroutable_message_is_an_error_to_its_own_sender() -> anyhow::Result
         .context("the link goes on")
 }
 
+/// Messages that are published together come in their order; one of them that no queue takes makes all of them an error, and
+/// what follows on the same link is told apart from them.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_published_together_are_confirmed_all_or_none() -> anyhow::Result<()> {
+    let node = a_broker().await?;
+    let (site, Linked { link, .. }) = (site("together"), link(node.rabbit.url(), true));
+    let queue = broker::submissions_queue(&site);
+    link.declare_site(&site);
+    let (bodies, properties) = ((0..200).map(|n| format!("{n}")).collect::<Vec<_>>(), json());
+    let messages = |lost: Option<usize>| {
+        let mut messages = Vec::new();
+        for (n, body) in bodies.iter().enumerate() {
+            messages.push(broker::Message {
+                routing_key: if lost == Some(n) { "kvit.nobody" } else { &queue },
+                body: body.as_bytes(),
+                properties: &properties,
+            });
+        }
+        messages
+    };
+
+    for lost in [0, 99, 199] {
+        let refused = link.publish_all("", &messages(Some(lost))).await;
+        assert!(
+            matches!(refused, Err(PublishError::Unroutable { .. })),
+            "{lost}: {refused:?}"
+        );
+        link.publish("", &queue, b"alone", &json()).await?;
+    }
+    until_waiting(&node, &queue, 3 * 200).await?;
+    // One at a time, so that they are seen in their order.
+    let mut consuming = consume(&link, &queue, 1, |_| async { Verdict::Ack });
+    for _ in 0..3 * 200 {
+        consuming.next().await?;
+    }
+    link.publish_all("", &messages(None)).await?;
+    for body in &bodies {
+        assert_eq!(&consuming.next().await?.body[..], body.as_bytes());
+    }
+    consuming.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_comes_too_often_goes_to_the_dead_letters() -> anyhow::Result<()> {
     let node = a_broker().await?;
