@@ -4,16 +4,21 @@
 //! not ended here, because a store is away or the process dies, the scheduler's sweep ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::SubmissionId;
 use ledger::Ledger;
 use runtime::Clock;
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
 
 /// The most that are ended together.
 const MOST: usize = 256;
+
+/// How long the first waits for others: a key store's commit keeps everybody from its keys.
+const GATHERING: Duration = Duration::from_millis(200);
 
 /// Where those who settle a submission's last duty leave it.
 pub(crate) type Graves = mpsc::Sender<SubmissionId>;
@@ -48,6 +53,15 @@ impl Digger {
                 biased;
                 count = waiting.recv_many(&mut ids, MOST) => if count == 0 { return },
                 () = ended.cancelled() => return,
+            }
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = sleep(GATHERING) => {}
+            }
+            while ids.len() < MOST
+                && let Ok(id) = waiting.try_recv()
+            {
+                ids.push(id);
             }
             let count = ids.len();
             if let Err(error) = self.end(std::mem::take(&mut ids)).await {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use broker::{Delivery, MAIL_DUTIES, Verdict, wake_ids};
 use ledger::WorkerId;
 use runtime::{Context, Loaded};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use worker::{Keys, Leases, Notices, Pauses, Presence};
@@ -55,6 +56,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         ledger: ledger.clone(),
         relay: relay.connections(usize::from(config.smtp.connections.max(1))),
         graves,
+        room: Semaphore::new(send::ROOM_KIB as usize),
         notices: Notices::new(Arc::clone(&loaded), letters, vault.clone())?,
         vault: vault.clone(),
         worker,

@@ -16,6 +16,7 @@ use lettre::transport::smtp::commands::Ehlo;
 use lettre::transport::smtp::extension::{ClientId, Extension};
 use runtime::config::Smtp;
 use runtime::{Check, Exit};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -197,15 +198,17 @@ impl Relay {
 
     async fn connect_unbounded(&self) -> Result<Open, RelayError> {
         let tls = || TlsParameters::new(self.host.clone()).map_err(|_| RelayError::Unreachable);
-        let implicit = if self.security == Security::Implicit {
-            Some(tls()?)
-        } else {
-            None
-        };
         let server = (self.host.as_str(), self.port);
-        let mut smtp = AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT), &self.hello, implicit, None)
-            .await
-            .map_err(|error| failure(&error))?;
+        let connected = if self.security == Security::Implicit {
+            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT), &self.hello, Some(tls()?), None).await
+        } else {
+            let stream = TcpStream::connect(server)
+                .await
+                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+                .map_err(|_| RelayError::Unreachable)?;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await
+        };
+        let mut smtp = connected.map_err(|error| failure(&error))?;
         if self.security == Security::StartTls {
             // A relay that does not offer it, or breaks it off, is not spoken to in the clear.
             smtp.starttls(tls()?, &self.hello)
@@ -260,7 +263,8 @@ impl Connections {
         let available = timeout(PATIENCE, self.relay.available()).await;
         available.map_err(|_| RelayError::Unreachable)?;
         let mut open = self.ready().await?;
-        let sent = transact(&mut open.smtp, open.offers, &self.relay.bounce, parcel).await;
+        let mut confused = false;
+        let sent = transact(&mut open.smtp, open.offers, &self.relay.bounce, parcel, &mut confused).await;
         match sent {
             Ok(()) => {
                 self.relay.reached();
@@ -273,6 +277,7 @@ impl Connections {
                 self.relay.lost(RelayError::Unreachable);
             }
             Err(RelayError::Later(421)) => self.relay.slow_down(),
+            Err(_) if confused => {}
             // The relay answered: it is well, and this mail's transaction is over with the connection.
             Err(_) => {
                 let _ = timeout(CONNECT, open.smtp.quit()).await;

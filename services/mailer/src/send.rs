@@ -1,5 +1,6 @@
 //! The story of one mail: claim, open, send, settle, and leave what nothing binds any more to be deleted.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use letter::{Notice, Parcel};
 use runtime::config::Retry;
 use runtime::{Clock, Loaded};
 use store::StoreError;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use vault::{Purpose, Vault, VaultError};
 use worker::{Leases, Notices};
@@ -18,12 +20,20 @@ use crate::graves::Graves;
 use crate::relay::Connections;
 use crate::transaction::RelayError;
 
+/// A mail of at most so many bytes is read as it is claimed; a larger one when there is room for it.
+const LIGHT: usize = 128 << 10;
+
+/// How much of larger mails is in memory at once, in KiB, while they are opened and sent: a few of the largest.
+pub(crate) const ROOM_KIB: u32 = 96 << 10;
+
 /// What the mailer works with.
 pub(crate) struct Mailer {
     pub(crate) ledger: Ledger,
     pub(crate) vault: Vault,
     pub(crate) relay: Connections,
     pub(crate) graves: Graves,
+    /// How much more of larger mails may be in memory, in KiB.
+    pub(crate) room: Semaphore,
     pub(crate) notices: Notices,
     pub(crate) worker: WorkerId,
     pub(crate) retry: Retry,
@@ -62,10 +72,15 @@ impl Mailer {
     async fn send(&self, id: DutyId) -> Result<(), Failure> {
         let now = self.clock.now();
         let _held = self.leases.hold(id);
-        let Some(claim) = self.ledger.claim(id, self.worker, now, now + self.leases.lease).await? else {
+        let until = now + self.leases.lease;
+        let Some(claim) = self.ledger.claim_up_to(LIGHT, id, self.worker, now, until).await? else {
             return Ok(()); // done, not due, or in another worker's hands
         };
         failpoint::reached("mailer.claimed").await;
+        let kib = claim
+            .larger
+            .map_or(0, |bytes| u32::try_from(bytes >> 10).unwrap_or(u32::MAX));
+        let room = self.room.acquire_many(kib.min(ROOM_KIB)).await;
         let outcome = match self.open(&claim).await {
             Ok(parcel) if failpoint::mutant("settle_before_send") => {
                 self.settle(&claim, Ok(())).await?;
@@ -74,13 +89,18 @@ impl Mailer {
             Ok(parcel) => self.relay.send(&parcel).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
+        drop(room);
         failpoint::reached("mailer.answered").await;
         self.settle(&claim, outcome).await
     }
 
     /// The mail of a claim, opened in memory.
     async fn open(&self, claim: &Claim) -> Result<Parcel, Failure> {
-        let payload = claim.payload.as_ref().ok_or(Failure::Unusable)?;
+        let payload = match claim.larger {
+            Some(_) => self.ledger.payload(claim.id).await?.map(Cow::Owned),
+            None => claim.payload.as_ref().map(Cow::Borrowed),
+        };
+        let payload = payload.ok_or(Failure::Unusable)?;
         let key = self
             .vault
             .key(payload.owner, Purpose::Mail)

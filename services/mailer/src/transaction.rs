@@ -45,6 +45,7 @@ pub(crate) struct Offers {
     pub(crate) dsn: bool,
     pub(crate) smtp_utf8: bool,
     pub(crate) eight_bit: bool,
+    pub(crate) pipelining: bool,
 }
 
 impl Offers {
@@ -57,6 +58,7 @@ impl Offers {
                 Some("DSN") => offers.dsn = true,
                 Some("SMTPUTF8") => offers.smtp_utf8 = true,
                 Some("8BITMIME") => offers.eight_bit = true,
+                Some("PIPELINING") => offers.pipelining = true,
                 _ => {}
             }
         }
@@ -64,12 +66,14 @@ impl Offers {
     }
 }
 
-/// One transaction for one recipient: `Ok` once the relay has accepted the mail.
+/// One transaction for one recipient: `Ok` once the relay has accepted the mail. Sets `confused` where the relay waits for
+/// a mail that it is not to get: nothing more may be said on that connection.
 pub(crate) async fn transact(
     smtp: &mut AsyncSmtpConnection,
     offers: Offers,
     bounce: &EmailAddress,
     parcel: &Parcel,
+    confused: &mut bool,
 ) -> Result<(), RelayError> {
     let message = parcel.mail.as_bytes();
     if offers.size.is_some_and(|limit| message.len() > limit) {
@@ -79,18 +83,32 @@ pub(crate) async fn transact(
     if offers.size.is_some() {
         parameters.push(MailParameter::Size(message.len()));
     }
-    // A refusal of the sender is about this relay's rules, and no fault of this mail: it is mended, and tried again.
-    let begun = command(smtp, Mail::new(Some(sender), parameters)).await;
-    begun.map_err(|error| match error {
-        RelayError::Refused(code) => RelayError::Later(code),
-        other => other,
-    })?;
-    command(smtp, recipient(offers, parcel)?).await?;
-    command(smtp, Data).await?;
+    let (mail, rcpt) = (Mail::new(Some(sender), parameters), recipient(offers, parcel)?);
+    if offers.pipelining {
+        let begun = command(smtp, format!("{mail}{rcpt}{Data}")).await.map_err(of_sender);
+        if begun == Err(RelayError::Unreachable) {
+            return begun;
+        }
+        let taken = answer(smtp.read_response()).await;
+        let ready = answer(smtp.read_response()).await;
+        *confused = ready.is_ok() && (begun.is_err() || taken.is_err());
+        begun.and(taken).and(ready)?;
+    } else {
+        command(smtp, mail).await.map_err(of_sender)?;
+        command(smtp, rcpt).await?;
+        command(smtp, Data).await?;
+    }
     failpoint::reached("mailer.data").await;
     // lettre ends the data with a line break of its own.
     let body = message.strip_suffix(b"\r\n").unwrap_or(message);
-    match timeout(FINAL_DOT, smtp.message(body)).await {
+    let given = async {
+        match std::str::from_utf8(body) {
+            // In one piece: lettre writes the end by itself, and a kernel holds that back until the rest is acknowledged.
+            Ok(body) => smtp.command(data(body)).await,
+            Err(_) => smtp.message(body).await,
+        }
+    };
+    match timeout(FINAL_DOT, given).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(match failure(&error) {
             RelayError::Unreachable => RelayError::Unknown,
@@ -100,8 +118,35 @@ pub(crate) async fn transact(
     }
 }
 
+/// A refusal of the sender is about this relay's rules, and no fault of this mail: it is mended, and tried again.
+fn of_sender(error: RelayError) -> RelayError {
+    match error {
+        RelayError::Refused(code) => RelayError::Later(code),
+        other => other,
+    }
+}
+
+/// A mail as DATA wants it: no line that could end it but the last (RFC 5321, section 4.5.2).
+fn data(body: &str) -> String {
+    let mut data = String::with_capacity(body.len() + body.len() / 64 + 8);
+    for line in body.split_inclusive("\r\n") {
+        if line.starts_with('.') {
+            data.push('.');
+        }
+        data.push_str(line);
+    }
+    data.push_str("\r\n.\r\n");
+    data
+}
+
 async fn command(smtp: &mut AsyncSmtpConnection, command: impl std::fmt::Display) -> Result<(), RelayError> {
-    match timeout(COMMAND, smtp.command(command)).await {
+    answer(smtp.command(command)).await
+}
+
+async fn answer(
+    answer: impl Future<Output = Result<Response, lettre::transport::smtp::Error>>,
+) -> Result<(), RelayError> {
+    match timeout(COMMAND, answer).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(failure(&error)),
         Err(_) => Err(RelayError::Unreachable),
@@ -159,5 +204,19 @@ pub(crate) fn failure(error: &lettre::transport::smtp::Error) -> RelayError {
         Some(code @ 400..500) => RelayError::Later(code),
         Some(code @ 500..600) => RelayError::Refused(code),
         _ => RelayError::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 5321, section 4.5.2: what a mail says cannot end it, and comes out as it went in.
+    #[test]
+    fn no_line_of_a_mail_ends_it() {
+        assert_eq!(data("a\r\n.\r\nb"), "a\r\n..\r\nb\r\n.\r\n");
+        assert_eq!(data(".a\r\n..\r\n"), "..a\r\n...\r\n\r\n.\r\n");
+        assert_eq!(data("a.\r\nb.c"), "a.\r\nb.c\r\n.\r\n");
+        assert_eq!(data(""), "\r\n.\r\n");
     }
 }

@@ -196,7 +196,7 @@ impl Ledger {
         .await
     }
 
-    /// The sealed answers of a registration; `None` where they are gone.
+    /// The sealed payload of a duty, as a mail or the answers of a registration; `None` where it is gone.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Claiming, settling, deciding: one worker has a duty, and the first settle counts.
 
 use anyhow::Context as _;
-use domain::{DutyKind, DutyState, Reason};
+use domain::{DutyId, DutyKind, DutyState, Reason};
 use futures::future::try_join_all;
 use ledger::{Decision, DutyFilter, NewSubmission, Outcome, WorkerId};
 
@@ -60,6 +60,24 @@ async fn a_lease_lasts_as_long_as_its_worker_says() -> anyhow::Result<()> {
         assert!(bed.ledger.due(DutyKind::ALL, at(59), 10).await?.is_empty());
         assert_eq!(bed.ledger.due(DutyKind::ALL, at(61), 10).await?, [id]);
         assert!(bed.ledger.due(&[DutyKind::Journal], at(61), 10).await?.is_empty());
+    }
+    Ok(())
+}
+
+/// A worker with many duties in hand says which payloads it takes at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_larger_than_asked_for_is_read_by_itself() -> anyhow::Result<()> {
+    for bed in both()? {
+        for (most, larger) in [(6, None), (5, Some(6)), (0, Some(6))] {
+            let id = one_mail(&bed).await?.duties[0].id;
+            let claim = bed.ledger.claim_up_to(most, id, WorkerId::new(), at(1), at(21)).await?;
+            let claim = claim.context("a claim")?;
+            assert_eq!(claim.larger, larger);
+            assert_eq!(claim.payload.is_some(), larger.is_none());
+            let payload = bed.ledger.payload(id).await?.context("a payload")?;
+            assert_eq!(payload.sealed, b"sealed");
+        }
+        assert!(bed.ledger.payload(DutyId::new()).await?.is_none());
     }
     Ok(())
 }

@@ -38,8 +38,10 @@ pub struct Claim {
     pub form: Option<FormId>,
     /// Whether it is a test.
     pub test: bool,
-    /// The sealed payload; `None` where it is gone.
+    /// The sealed payload; `None` where it is gone, or larger than was asked for.
     pub payload: Option<Payload>,
+    /// How many bytes a payload has that is larger than was asked for; [`Ledger::payload`] reads it.
+    pub larger: Option<usize>,
 }
 
 impl Ledger {
@@ -56,7 +58,24 @@ impl Ledger {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
-        self.write(move |tx| claim(tx, id, worker, (now, until))).await
+        self.claim_up_to(usize::MAX, id, worker, now, until).await
+    }
+
+    /// As [`Ledger::claim`], with the payload only where it has at most so many bytes: who has many duties in hand chooses
+    /// how many large ones are in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn claim_up_to(
+        &self,
+        most: usize,
+        id: DutyId,
+        worker: WorkerId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.write(move |tx| claim(tx, id, most, worker, (now, until))).await
     }
 
     /// Keeps the leases of what a worker has in hand alive.
@@ -83,15 +102,19 @@ impl Ledger {
 }
 
 const CLAIM: &str = "SELECT duty.submission, duty.kind, duty.role, duty.department, duty.attempts, duty.created_at,
-    duty.state, payload.owner, payload.purpose, payload.sealed,
-    submission.reference, submission.test, submission.site, submission.form, duty.reason
+    duty.state, payload.owner, payload.purpose,
+    CASE WHEN LENGTH(payload.sealed) <= CAST($2 AS BIGINT) THEN payload.sealed END,
+    submission.reference, submission.test, submission.site, submission.form, duty.reason, LENGTH(payload.sealed)
     FROM duty LEFT JOIN payload ON payload.duty = duty.id LEFT JOIN submission ON submission.id = duty.submission
     WHERE duty.id = $1";
 
-pub(super) fn read_claim(tx: &mut Tx<'_>, id: &str) -> Result<Option<(Claim, DutyState)>, StoreError> {
-    let Some(row) = tx.one(CLAIM, &[id.into()])? else {
+/// A duty with what a worker needs of it; its payload where it has at most so many bytes.
+pub(super) fn read_claim(tx: &mut Tx<'_>, id: &str, most: usize) -> Result<Option<(Claim, DutyState)>, StoreError> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let Some(row) = tx.one(CLAIM, &[id.into(), most.into()])? else {
         return Ok(None);
     };
+    let larger = row.opt_int(15)?.filter(|bytes| *bytes > most);
     let payload = match (row.opt_text(7)?, row.opt_text(8)?, row.opt_blob(9)?) {
         (Some(owner), Some(purpose), Some(sealed)) => Some(Payload {
             owner: owner.parse().map_err(|_| StoreError::Unexpected { column: 7 })?,
@@ -115,6 +138,7 @@ pub(super) fn read_claim(tx: &mut Tx<'_>, id: &str) -> Result<Option<(Claim, Dut
         form: row.opt_text(13)?.and_then(|form| form.parse().ok()),
         test: row.opt_int(11)?.unwrap_or(0) != 0,
         payload,
+        larger: larger.and_then(|bytes| usize::try_from(bytes).ok()),
     };
     Ok(Some((claim, row.parse(6)?)))
 }
@@ -122,6 +146,7 @@ pub(super) fn read_claim(tx: &mut Tx<'_>, id: &str) -> Result<Option<(Claim, Dut
 fn claim(
     tx: &mut Tx<'_>,
     id: DutyId,
+    most: usize,
     worker: WorkerId,
     times: (Timestamp, Timestamp),
 ) -> Result<Option<Claim>, StoreError> {
@@ -134,7 +159,7 @@ fn claim(
         return Ok(None);
     };
     // Read after it was taken: what is read now is what the worker has in hand.
-    let Some((mut claim, _)) = read_claim(tx, &text)? else {
+    let Some((mut claim, _)) = read_claim(tx, &text, most)? else {
         return Ok(None);
     };
     claim.ambiguous = ambiguous;

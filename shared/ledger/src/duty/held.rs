@@ -42,7 +42,7 @@ impl Ledger {
     /// [`StoreError`]
     pub async fn held(&self, id: DutyId) -> Result<Option<Claim>, StoreError> {
         self.read(move |tx| {
-            let found = read_claim(tx, &id.to_string())?;
+            let found = read_claim(tx, &id.to_string(), usize::MAX)?;
             Ok(found
                 .filter(|(_, state)| *state == DutyState::Held)
                 .map(|(claim, _)| claim))

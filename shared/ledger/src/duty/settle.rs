@@ -65,7 +65,7 @@ impl Ledger {
         self.write(move |tx| {
             let settled = settle(tx, id, Some(worker), outcome, now)?;
             if let (true, Outcome::Unknown { .. }) = (settled.counted, outcome)
-                && let Some((claim, _)) = read_claim(tx, &id.to_string())?
+                && let Some((claim, _)) = read_claim(tx, &id.to_string(), 0)?
             {
                 count_possible(tx, &claim)?;
             }
