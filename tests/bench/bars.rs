@@ -1,7 +1,7 @@
 //! The bars that the figures are held against.
 
 use crate::rig::Engine;
-use crate::{Figures, attachments, latency, sealing};
+use crate::{Figures, attachments, growth, latency, sealing};
 
 /// Submissions a second that a drain never falls below on two cores.
 const LEAST: f64 = 400.0;
@@ -37,6 +37,9 @@ pub(crate) fn missed(figures: &Figures) -> Vec<String> {
         if let Some(postgres) = rate(Engine::Postgres) {
             hold("PostgreSQL's part of SQLite's rate", postgres / sqlite, OF_SQLITE);
         }
+    }
+    for (name, share) in growth::shares(&figures.growth) {
+        hold(&name, share, growth::BAR);
     }
     for row in &figures.sealing {
         if row.ratio > sealing::BAR {

@@ -16,6 +16,7 @@ pub(crate) const SUBMISSIONS: u64 = 15_692;
 pub(crate) struct Drain {
     pub(crate) engine: Engine,
     pub(crate) replicas: usize,
+    pub(crate) finished: u64,
     pub(crate) submissions: u64,
     pub(crate) seconds: f64,
     pub(crate) per_second: f64,
@@ -53,6 +54,7 @@ pub(crate) async fn run(plan: Plan, submissions: u64) -> anyhow::Result<Drain> {
     Ok(Drain {
         engine: plan.engine,
         replicas: plan.replicas,
+        finished: plan.finished,
         submissions,
         seconds,
         per_second: submissions as f64 / seconds,

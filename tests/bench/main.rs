@@ -1,6 +1,8 @@
 //! What Kvit costs. `make bench` runs it in release; `-- --json` prints the figures for programs, `-- drain …` only the
 //! named parts, `-- --submissions N` fewer of them.
 //!
+//! *growth* is a part that only who names it gets: it takes half an hour.
+//!
 //! *sealing* measures encryption against a bare loop, so that the ratio says the same on any machine. *ceilings* measures
 //! what cannot be left out, each bare and alone. *drain*, *postgres*, *latency* and *attachments* run the real programs
 //! against a real broker and `smtp-sink`.
@@ -11,6 +13,7 @@ mod attachments;
 mod bars;
 mod ceilings;
 mod drain;
+mod growth;
 mod latency;
 mod load;
 mod process;
@@ -34,6 +37,8 @@ struct Figures {
     ceilings: Option<ceilings::Ceilings>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     drain: Vec<drain::Drain>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    growth: Vec<drain::Drain>,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency: Option<latency::Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +101,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         figures
             .drain
             .push(drain::run(Plan::POSTGRES, wanted.submissions).await?);
+    }
+    if wanted.parts.iter().any(|part| part == "growth") {
+        figures.growth = growth::run(wanted.submissions).await?;
     }
     if wanted.wants("latency") {
         figures.latency = Some(latency::run(SECONDS).await?);

@@ -14,6 +14,7 @@ use kvit_tests::{Message, Peers, Program, TestBed, until};
 use serde::Serialize;
 use store::{Journal, Options, Store};
 
+use crate::growth;
 use crate::process::{self, Cpu};
 
 /// How many messages wait for their confirms at a time.
@@ -35,16 +36,19 @@ pub(crate) struct Plan {
     pub(crate) engine: Engine,
     /// How many processes of intake, and of mailer.
     pub(crate) replicas: usize,
+    /// How many submissions the ledger has finished already.
+    pub(crate) finished: u64,
 }
 
 impl Plan {
     pub(crate) const SQLITE: Self = Self {
         engine: Engine::Sqlite,
         replicas: 1,
+        finished: 0,
     };
     pub(crate) const POSTGRES: Self = Self {
         engine: Engine::Postgres,
-        replicas: 1,
+        ..Self::SQLITE
     };
 }
 
@@ -105,11 +109,13 @@ impl Rig {
             writers: 1,
             readers: 1,
         };
+        let ledger = Store::new(&url.parse()?, looking);
+        growth::finish(&ledger, plan.finished, vault::epoch_of(bed.clock().now())).await?;
         Ok(Self {
-            ledger: Store::new(&url.parse()?, looking),
             bed,
             plan,
             sink,
+            ledger,
             server,
         })
     }

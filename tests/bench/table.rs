@@ -12,6 +12,9 @@ pub(crate) fn of(figures: &Figures) -> String {
     if !figures.drain.is_empty() {
         text.push_str(&drains(&figures.drain));
     }
+    if !figures.growth.is_empty() {
+        text.push_str(&drains(&figures.growth));
+    }
     if let Some(latency) = &figures.latency {
         let _ = writeln!(
             text,
@@ -46,8 +49,8 @@ pub(crate) fn of(figures: &Figures) -> String {
 fn drains(drains: &[drain::Drain]) -> String {
     let mut text = format!(
         "Drain of submissions of {} bytes, each signed and encrypted to its department, with a receipt, until deleted.\n\n\
-         | store | replicas | submissions | seconds | a second | CPU, µs a submission | by process | peak, MB |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |\n",
+         | store | replicas | finished before | submissions | seconds | a second | CPU, µs a submission | by process | peak, MB |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |\n",
         load::BYTES
     );
     for drain in drains {
@@ -58,9 +61,10 @@ fn drains(drains: &[drain::Drain]) -> String {
             .collect();
         let _ = writeln!(
             text,
-            "| {:?} | {} | {} | {:.1} | {:.0} | {:.0} | {} | {} |",
+            "| {:?} | {} | {} | {} | {:.1} | {:.0} | {:.0} | {} | {} |",
             drain.engine,
             drain.replicas,
+            drain.finished,
             drain.submissions,
             drain.seconds,
             drain.per_second,
