@@ -1,6 +1,6 @@
 //! What must hold whatever chance makes: no answer on the wire, and no input that brings a reader or a writer down.
 //!
-//! The fuzz targets run for `KVIT_FUZZ_SECONDS` each (5 where it is not set; `make fuzz` gives them a minute), with
+//! The fuzz targets run for `KVIT_FUZZ_SECONDS` each (2 where it is not set; `make fuzz` gives them a minute), with
 //! proptest: it needs no nightly compiler, and shows the smallest input that fails.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
@@ -72,7 +72,7 @@ fn each_batch_has_other_inputs_also_with_a_seed_that_is_set() {
 
 fn seconds() -> Duration {
     let set = std::env::var("KVIT_FUZZ_SECONDS").unwrap_or_default();
-    Duration::from_secs(set.parse().unwrap_or(5))
+    Duration::from_secs(set.parse().unwrap_or(2))
 }
 
 /// Runs it, and fails where it takes longer than anything that intake could wait for.
