@@ -493,6 +493,18 @@ impl TestBed {
     ///
     /// Where a folder cannot be read.
     pub fn files_with(&self, words: &[&str]) -> anyhow::Result<Vec<String>> {
+        self.files_that(|bytes| {
+            let held = words.iter().filter(|word| holds(bytes, word.as_bytes()));
+            held.map(|word| (*word).to_owned()).collect()
+        })
+    }
+
+    /// Every file below its folder of whose bytes `shows` says something, and what.
+    ///
+    /// # Errors
+    ///
+    /// Where a folder cannot be read.
+    pub fn files_that(&self, shows: impl Fn(&[u8]) -> Vec<String>) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
         let mut folders = vec![self.dir.path().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -504,11 +516,8 @@ impl TestBed {
                 }
                 // A journal may go away while one looks.
                 let bytes = read_apart(&path).unwrap_or_default();
-                for word in words {
-                    if holds(&bytes, word.as_bytes()) {
-                        found.push(format!("{}: {word}", path.display()));
-                    }
-                }
+                let said = shows(&bytes).into_iter();
+                found.extend(said.map(|what| format!("{}: {what}", path.display())));
             }
         }
         Ok(found)

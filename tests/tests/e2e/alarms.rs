@@ -9,7 +9,8 @@ use kvit_tests::{Entity, Message, Program, Service, TestBed, kvit, report, until
 use serde_json::json;
 
 use crate::events::code_in;
-use crate::journal::{CASE, application};
+use crate::journal::application;
+use crate::journal_faults::journalise_at;
 use crate::purge::{DEPARTMENT, FORM};
 
 const EVENT: &str = "eksempel/fest";
@@ -96,13 +97,7 @@ async fn a_department_that_does_not_say_that_it_has_deleted_raises_an_alarm() ->
 async fn the_oldest_that_is_in_no_journal_is_a_metric_with_an_alarm() -> anyhow::Result<()> {
     let mut server = Apache::start().await?;
     let bed = TestBed::prepare().await?;
-    let section = format!(
-        "[journal_targets.ude]\nkind = \"webdav\"\nprocessor_agreement = \"sag 1\"\ndisclosure_ground = \"gdpr-6-1-e\"\n\
-         url = \"{}\"\n[scheduler]",
-        server.url()
-    );
-    bed.configure("[scheduler]", &section)?;
-    bed.add_form("ansoegning", &CASE.replace("theme =", "target = \"ude\"\ntheme ="))?;
+    journalise_at(&bed, &server)?;
     server.stop()?;
     let running = bed.run_unready(&[Service::Intake, Service::Mailer, Service::Journaliser])?;
     let scheduler = bed.spawn_with("kvit-scheduler", &[]).await?;

@@ -63,18 +63,23 @@ async fn a_full_disk_and_a_read_only_folder_hold_and_let_go() -> anyhow::Result<
     running.stop().await
 }
 
-/// A server whose certificate is not trusted gets nothing; what is for it is held, and goes when it is trusted.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_certificate_holds_what_is_for_the_journal() -> anyhow::Result<()> {
-    let server = Apache::start_tls().await?;
-    let bed = TestBed::prepare().await?;
+/// A form whose only journal is this server's.
+pub(crate) fn journalise_at(bed: &TestBed, server: &Apache) -> anyhow::Result<()> {
     let target = format!(
         "[journal_targets.ude]\nkind = \"webdav\"\nprocessor_agreement = \"sag 1\"\ndisclosure_ground = \"gdpr-6-1-e\"\n\
          url = \"{}\"\n[scheduler]",
         server.url()
     );
     bed.configure("[scheduler]", &target)?;
-    bed.add_form("ansoegning", &CASE.replace("theme =", "target = \"ude\"\ntheme ="))?;
+    bed.add_form("ansoegning", &CASE.replace("theme =", "target = \"ude\"\ntheme ="))
+}
+
+/// A server whose certificate is not trusted gets nothing; what is for it is held, and goes when it is trusted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_certificate_holds_what_is_for_the_journal() -> anyhow::Result<()> {
+    let server = Apache::start_tls().await?;
+    let bed = TestBed::prepare().await?;
+    journalise_at(&bed, &server)?;
     let running = bed.run_unready(&Service::ALL)?;
     bed.post(&application(1, "Jeg har brug for hjælp")).await?;
     bed.until_deleted(1).await?;
@@ -109,13 +114,7 @@ async fn a_target_that_is_away_for_a_day_gets_everything_once() -> anyhow::Resul
     let mut bed = TestBed::prepare().await?;
     let clock = Clock::fixed(bed.clock().now());
     bed.set_clock(clock.clone());
-    let target = format!(
-        "[journal_targets.ude]\nkind = \"webdav\"\nprocessor_agreement = \"sag 1\"\ndisclosure_ground = \"gdpr-6-1-e\"\n\
-         url = \"{}\"\n[scheduler]",
-        server.url()
-    );
-    bed.configure("[scheduler]", &target)?;
-    bed.add_form("ansoegning", &CASE.replace("theme =", "target = \"ude\"\ntheme ="))?;
+    journalise_at(&bed, &server)?;
     server.stop()?;
     let running = bed.run_unready(&Service::ALL)?;
     let patience = Duration::from_secs(60 + many as u64);

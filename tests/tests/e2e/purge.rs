@@ -97,7 +97,8 @@ struct Sealed {
     bytes: Vec<u8>,
 }
 
-async fn payloads(copy: &Path) -> anyhow::Result<Vec<Sealed>> {
+/// A ledger's file as it lies, to be read.
+pub(crate) fn file(ledger: &Path) -> anyhow::Result<Store> {
     let options = Options {
         schema: "kvit",
         journal: Journal::Wal,
@@ -105,7 +106,11 @@ async fn payloads(copy: &Path) -> anyhow::Result<Vec<Sealed>> {
         writers: 1,
         readers: 1,
     };
-    let store = Store::new(&format!("sqlite:{}", copy.display()).parse()?, options);
+    Ok(Store::new(&format!("sqlite:{}", ledger.display()).parse()?, options))
+}
+
+async fn payloads(copy: &Path) -> anyhow::Result<Vec<Sealed>> {
+    let store = file(copy)?;
     let read = store.read(|tx| {
         let rows = tx.query("SELECT duty, owner, purpose, sealed FROM payload", &[])?;
         let sealed = rows.iter().map(|row| {
@@ -180,21 +185,7 @@ fn shows(read: &[Vec<u8>], word: &str) -> usize {
 /// temporary folder, copies.
 fn scan(bed: &TestBed) -> anyhow::Result<Vec<String>> {
     let canaries = CANARIES.map(str::to_owned);
-    let (mut folders, mut found) = (vec![bed.path("")], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            // A journal may go away while one looks.
-            let bytes = std::fs::read(&path).unwrap_or_default();
-            let hits = seen(&bytes, &canaries);
-            found.extend(hits.into_iter().map(|hit| format!("{hit} in {}", path.display())));
-        }
-    }
-    Ok(found)
+    bed.files_that(|bytes| seen(bytes, &canaries).into_iter().map(str::to_owned).collect())
 }
 
 async fn start(bed: &TestBed) -> anyhow::Result<Vec<Program>> {

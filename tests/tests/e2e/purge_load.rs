@@ -16,13 +16,13 @@ use ledger::{Arrival, EventSaid, KeptRegistration, Ledger, NewDuty, NewExtract, 
 use runtime::Loaded;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use store::{Journal, Options, Store, StoreError};
+use store::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vault::{Purpose, Vault};
 
-use crate::purge::FORM;
+use crate::purge::{FORM, file};
 
 /// The event whose list is confirmed, and the one that nobody has a list of.
 const EVENTS: [&str; 2] = ["eksempel/fest/1", "eksempel/fest/2"];
@@ -169,15 +169,7 @@ async fn fill(bed: &TestBed, many: usize) -> anyhow::Result<()> {
 
 /// When the ledger showed each numbered submission, asked for every 10 ms by the row's number, which costs nothing.
 async fn watch(bed: &TestBed, seen: &mut BTreeMap<i64, Instant>, ended: &CancellationToken) -> anyhow::Result<()> {
-    let options = Options {
-        schema: "kvit",
-        journal: Journal::Wal,
-        migrations: &[],
-        writers: 1,
-        readers: 1,
-    };
-    let url = format!("sqlite:{}", bed.path("kvit.db").display());
-    let store = Store::new(&url.parse()?, options);
+    let store = file(&bed.path("kvit.db"))?;
     let (mut after, mut ticks) = (0, interval(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !ended.is_cancelled() {
