@@ -158,7 +158,7 @@ fn open_sqlite(path: &Path, journal: Journal) -> Result<rusqlite::Connection, St
         Journal::Wal => "wal",
         Journal::Truncate => "truncate",
     };
-    let set: String = connection.pragma_update_and_check(None, "journal_mode", wanted, |row| row.get(0))?;
+    let set = set_journal_mode(&connection, wanted)?;
     if set != wanted {
         // What deletion promises depends on it.
         return Err(StoreError::Unavailable {
@@ -175,6 +175,20 @@ fn open_sqlite(path: &Path, journal: Journal) -> Result<rusqlite::Connection, St
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
+}
+
+/// Sets the mode, and answers the one that is set. Of several processes that do so to a new file at once, SQLite refuses
+/// all but one without asking the busy handler: each has begun to read and wants to be alone, so none could wait for the
+/// others.
+fn set_journal_mode(connection: &rusqlite::Connection, wanted: &str) -> Result<String, StoreError> {
+    let mut looks = 0;
+    loop {
+        let set = connection.pragma_update_and_check(None, "journal_mode", wanted, |row| row.get(0));
+        match set.map_err(StoreError::from) {
+            Err(StoreError::Busy) if wait_for_lock(looks) => looks += 1,
+            set => return set,
+        }
+    }
 }
 
 /// Waits a moment for another's lock; `false` gives up.

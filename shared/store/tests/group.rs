@@ -132,3 +132,21 @@ async fn a_store_belongs_to_whom_its_folder_belongs() {
     }
     assert!(files > 1, "the file and its write-ahead log");
 }
+
+/// Another that opens a new file at the same moment is waited for, though SQLite does not ask its busy handler there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_that_another_has_begun_to_write_is_opened() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("store.db");
+    let other = rusqlite::Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("begun");
+    let store = at(&path);
+    let added = add(&store, "a".to_owned());
+    let ends = async {
+        // Longer than it would take to be refused.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        other.execute_batch("COMMIT").expect("committed");
+    };
+    let (added, ()) = tokio::join!(added, ends);
+    assert_eq!(added, Ok(1));
+}
