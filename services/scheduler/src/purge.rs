@@ -13,8 +13,6 @@ const BATCH: u32 = 500;
 const GRACE: SignedDuration = SignedDuration::from_mins(15);
 
 pub(crate) async fn run(scheduler: &Scheduler, shutdown: &CancellationToken) -> anyhow::Result<String> {
-    // E3: what an event's end forces comes first, so that disposal sees it.
-    while !shutdown.is_cancelled() && scheduler.ledger.end_unextracted(scheduler.clock.now(), BATCH).await? > 0 {}
     let mut gone = 0;
     let mut after: Option<SubmissionId> = None;
     loop {
@@ -61,9 +59,11 @@ async fn warn_of_the_rest(scheduler: &Scheduler) -> anyhow::Result<()> {
 /// What is left of registrations when their event has been held, or they were withdrawn: payload, then key, then row.
 async fn end_registrations(scheduler: &Scheduler, shutdown: &CancellationToken) -> anyhow::Result<usize> {
     let mut ended = 0;
+    let mut after = None;
     while !shutdown.is_cancelled() {
         let now = scheduler.clock.now();
-        let ids = scheduler.ledger.end_registrations(now, BATCH).await?;
+        let ids = scheduler.ledger.end_registrations(after, now, BATCH).await?;
+        after = ids.last().copied();
         if ids.is_empty() {
             break;
         }

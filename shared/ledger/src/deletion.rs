@@ -10,6 +10,7 @@ use crate::Ledger;
 use crate::counter::{Counter, Scope};
 use crate::outbox::{SiteEvent, leaf, tell_of};
 use crate::read::time;
+use crate::registration::end_unextracted;
 
 /// What disposal says of a submission now.
 pub(crate) fn judge(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<Option<Disposal>, StoreError> {
@@ -117,7 +118,8 @@ pub(crate) fn past_and_there(tx: &mut Tx<'_>, before: Timestamp) -> Result<i64, 
 }
 
 impl Ledger {
-    /// Begins the deletion of those submissions that disposal lets go (a), and answers which began.
+    /// Begins the deletion of those submissions that disposal lets go (a), and answers which began. First it ends what an
+    /// event's end ends of them (E3).
     ///
     /// # Errors
     ///
@@ -132,7 +134,10 @@ impl Ledger {
         self.write(move |tx| {
             let mut begun = Vec::new();
             for id in ids {
-                if begin(tx, &id.to_string(), now)? {
+                let text = id.to_string();
+                reserve(tx, &text)?;
+                end_unextracted(tx, &text, now)?;
+                if begin(tx, &text, now)? {
                     begun.push(id);
                 }
             }
@@ -209,7 +214,8 @@ impl Ledger {
             let after = after.map_or_else(String::new, |id| id.to_string());
             let rows = tx.query(
                 "SELECT submission.id FROM submission JOIN event ON event.id = submission.event
-                 WHERE submission.state = 'open' AND submission.id > $1 AND (event.deadline <= $2 OR event.held <= $2)
+                 WHERE submission.state = 'open' AND submission.event IS NOT NULL AND submission.id > $1
+                 AND (event.deadline <= $2 OR event.held <= $2)
                  ORDER BY submission.id LIMIT $3",
                 &[after.into(), now.as_millisecond().into(), limit.into()],
             )?;

@@ -1,6 +1,6 @@
 //! What is kept of a registration when its submission is gone, until its event has been held: reference and address.
 
-use domain::{DutyId, SubmissionId};
+use domain::SubmissionId;
 use jiff::Timestamp;
 use store::{StoreError, Tx};
 use uuid::Uuid;
@@ -152,49 +152,25 @@ impl Ledger {
         .await
     }
 
-    /// Cancels the extracts of registrations whose event has been held (E3), so that disposal lets them go; answers how
-    /// many. Another call finds those beyond the limit.
+    /// Removes what is kept of registrations after this one, in order, whose event has been held, or which were withdrawn:
+    /// their ids, whose keys are to be destroyed now.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn end_unextracted(&self, now: Timestamp, limit: u32) -> Result<usize, StoreError> {
+    pub async fn end_registrations(
+        &self,
+        after: Option<Uuid>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Uuid>, StoreError> {
         self.write(move |tx| {
-            let rows = tx.query(
-                "SELECT duty.id, duty.submission FROM duty JOIN submission ON submission.id = duty.submission
-                 JOIN event ON event.id = submission.event
-                 WHERE duty.state = 'held' AND duty.kind = 'extract' AND event.held <= $1 AND submission.hold IS NULL
-                 ORDER BY duty.submission LIMIT $2",
-                &[now.as_millisecond().into(), limit.into()],
-            )?;
-            for row in &rows {
-                let (duty, submission): (DutyId, &str) = (row.parse(0)?, row.text(1)?);
-                crate::deletion::reserve(tx, submission)?;
-                let cancelled = tx.execute(
-                    "UPDATE duty SET state = 'cancelled', done_at = $2 WHERE id = $1 AND state = 'held'",
-                    &[duty.to_string().into(), now.as_millisecond().into()],
-                )?;
-                if cancelled > 0 {
-                    leaf(tx, Some(submission), "extract_cancelled", now, Some("event_held"), None)?;
-                }
-            }
-            Ok(rows.len())
-        })
-        .await
-    }
-
-    /// Removes what is kept of registrations whose event has been held, or which were withdrawn: their ids, whose keys
-    /// are to be destroyed now.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]
-    pub async fn end_registrations(&self, now: Timestamp, limit: u32) -> Result<Vec<Uuid>, StoreError> {
-        self.write(move |tx| {
+            let after = after.map_or_else(String::new, |id| id.to_string());
             let rows = tx.query(
                 "SELECT registration.id FROM registration JOIN event ON event.id = registration.event
-                 WHERE registration.ended IS NOT NULL OR event.held <= $1 ORDER BY registration.id LIMIT $2",
-                &[now.as_millisecond().into(), limit.into()],
+                 WHERE registration.id > $1 AND (registration.ended IS NOT NULL OR event.held <= $2)
+                 ORDER BY registration.id LIMIT $3",
+                &[after.into(), now.as_millisecond().into(), limit.into()],
             )?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.parse(0)).collect::<Result<_, _>>()?;
             for id in &ids {
@@ -240,6 +216,22 @@ impl Ledger {
         })
         .await
     }
+}
+
+/// Cancels what is left of a registration's extract when its event has been held (E3), so that disposal lets it go. What
+/// is frozen stays as it is.
+pub(crate) fn end_unextracted(tx: &mut Tx<'_>, submission: &str, now: Timestamp) -> Result<(), StoreError> {
+    let cancelled = tx.execute(
+        "UPDATE duty SET state = 'cancelled', done_at = $2
+         WHERE submission = $1 AND kind = 'extract' AND state = 'held' AND EXISTS (
+             SELECT 1 FROM submission JOIN event ON event.id = submission.event
+             WHERE submission.id = $1 AND submission.hold IS NULL AND event.held <= $2)",
+        &[submission.into(), now.as_millisecond().into()],
+    )?;
+    if cancelled > 0 {
+        leaf(tx, Some(submission), "extract_cancelled", now, Some("event_held"), None)?;
+    }
+    Ok(())
 }
 
 /// Whose a registration is.

@@ -15,6 +15,7 @@ pub(crate) const OPTIONS: Options = Options {
         Migration { sql: PAUSES },
         Migration { sql: JOURNAL },
         Migration { sql: TOLD },
+        Migration { sql: PURGE },
     ],
     writers: 4,
     readers: 2,
@@ -336,3 +337,7 @@ CREATE TABLE pause (
     ended_why TEXT
 );
 CREATE INDEX pause_in_force ON pause (seq) WHERE ended_at IS NULL";
+
+/// What the purge looks over: registrations that are there, in its order, however many messages are finished.
+const PURGE: &str = "
+CREATE INDEX submission_of_event ON submission (id) WHERE state = 'open' AND event IS NOT NULL";

@@ -264,7 +264,6 @@ impl World {
 
     /// What the scheduler does: the purge, and the sweep.
     async fn purge(&self) {
-        self.ledger.end_unextracted(self.now, ALL).await.expect("ended");
         let past = self.ledger.past_their_time(None, self.now, ALL).await.expect("listed");
         self.ledger.begin_deletion(past, self.now).await.expect("begun");
         let discharged = self.ledger.discharged(ALL).await.expect("listed");

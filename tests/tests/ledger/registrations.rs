@@ -87,9 +87,11 @@ async fn a_registration_is_extracted_confirmed_and_ended() -> anyhow::Result<()>
 
         assert!(!ledger.forecast(None, at(99), 10).await?[0].goes);
         assert!(ledger.forecast(None, at(100), 10).await?[0].goes);
-        assert_eq!(ledger.end_unextracted(at(100), 10).await?, 1);
+        assert!(ledger.begin_deletion(vec![never], at(99)).await?.is_empty());
         assert_eq!(ledger.begin_deletion(vec![never], at(100)).await?, [never]);
-        let ended = ledger.end_registrations(at(100), 10).await?;
+        let shown = ledger.show(never, at(100)).await?.expect("it is being deleted");
+        assert!(shown.evidence.iter().any(|leaf| leaf.event == "extract_cancelled"));
+        let ended = ledger.end_registrations(None, at(100), 10).await?;
         assert_eq!(ended.len(), 1);
         ledger.registrations_ended(ended, at(100)).await?;
         let shown = ledger.show(first, at(101)).await?.expect("a tombstone");
