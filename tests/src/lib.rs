@@ -27,6 +27,6 @@ pub use mail::{Entity, encrypted, opened, reads};
 pub use node::{Node, VirtualHost, virtual_host};
 pub use program::{Program, kvit, kvit_fails, kvit_reads, program};
 pub use proxy::Proxy;
-pub use site::{Message, payload, report};
+pub use site::{CASE, CPR, Message, application, payload, report};
 pub use stores::{Engine, Stores};
 pub use wait::{DEADLINE, until, within};

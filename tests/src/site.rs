@@ -97,3 +97,46 @@ pub fn report(uuid: &str, answers: &Value) -> Value {
         "locked": false, "sticky": false, "notes": "", "data": data
     })
 }
+
+/// A number that the office gives out for tests: it names nobody.
+pub const CPR: &str = "010190-1234";
+
+/// A form whose submissions all go into the journal, with the submitter as the party.
+pub const CASE: &str = r#"
+id = "ansoegning"
+site = "eksempel"
+title = { da = "Ansøgning om hjælp" }
+department = "social"
+purpose = { da = "behandle din ansøgning" }
+legal_basis = ["gdpr-6-1-e", "dbl-11"]
+[fields.navn]
+label = { da = "Navn" }
+[fields.cpr]
+label = { da = "CPR-nummer" }
+type = "cpr"
+class = "confidential"
+[fields.besked]
+label = { da = "Besked" }
+[fields.bilag]
+label = { da = "Bilag" }
+type = "file"
+[journal]
+when = "always"
+theme = { da = "Ansøgning om hjælp i hjemmet" }
+kle = "27.36.04"
+party = "cpr"
+period = "P5Y"
+archive = "discard"
+"#;
+
+/// An application with a file whose name holds a number.
+#[must_use]
+pub fn application(n: u32, besked: &str) -> Message {
+    Message::json(&json!({
+        "webform_id": "ansoegning",
+        "uuid": format!("5b5e4f3e-0000-4000-8000-0000000006{n:02}"),
+        "navn": "Åse Ærø", "cpr": CPR, "besked": besked, "bilag": 7,
+        "_bilag": {"id": 7, "name": "0101901234 laegebrev.pdf", "uri": "private://x.pdf", "mime": "application/pdf",
+            "uuid": "x", "data": "aGVqIGhlag=="}
+    }))
+}

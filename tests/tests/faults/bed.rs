@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use kvit_tests::{Engine, Message, Program, TestBed, report};
@@ -120,6 +120,8 @@ impl Load {
 pub(crate) struct Fleet<'b> {
     bed: &'b TestBed,
     programs: BTreeMap<&'static str, Program>,
+    /// When each that was killed, or had ended itself, was gone.
+    deaths: Vec<(String, Instant)>,
 }
 
 impl<'b> Fleet<'b> {
@@ -128,6 +130,7 @@ impl<'b> Fleet<'b> {
         let mut fleet = Self {
             bed,
             programs: BTreeMap::new(),
+            deaths: Vec::new(),
         };
         for name in SERVICES {
             fleet.start_one(name, &[]).await?;
@@ -144,10 +147,17 @@ impl<'b> Fleet<'b> {
 
     /// Kills one, if it runs.
     pub(crate) fn kill(&mut self, name: &str) -> anyhow::Result<()> {
-        match self.programs.remove(name) {
-            Some(mut program) => program.kill(),
-            None => Ok(()),
+        if let Some(mut program) = self.programs.remove(name) {
+            program.kill()?;
+            self.deaths.push((name.to_owned(), Instant::now()));
         }
+        Ok(())
+    }
+
+    /// When one was gone, each time.
+    pub(crate) fn deaths(&self, name: &str) -> Vec<Instant> {
+        let of_it = self.deaths.iter().filter(|(dead, _)| dead == name);
+        of_it.map(|(_, at)| *at).collect()
     }
 
     /// Kills one and starts it again at once.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use kvit_tests::{Engine, Peers, TestBed, within};
 
 use crate::bed::{Fleet, Load, PATIENCE, SERVICES, Tally, is_full, scaled};
-use crate::oracle::came_through;
+use crate::oracle::{came_through, each_copy_has_its_kill};
 use crate::points::{POINTS, Way};
 
 /// How long a service may take to come by a point.
@@ -49,6 +49,8 @@ async fn nothing_is_lost_by_kills(engine: Engine) -> anyhow::Result<()> {
     let rest = scaled(40, 2_000_u32).saturating_sub(load.reports);
     load.send(&bed, rest).await?;
     let again = came_through(&bed, &load, PATIENCE).await?;
+    let explained = each_copy_has_its_kill(&bed, &fleet.deaths("kvit-mailer"))?;
+    ensure!(explained == again, "{again} went out again, and {explained} have their kill");
     fleet.ensure_alive()?;
     let sent = i64::from(load.reports + load.malformed);
     Tally::nothing_lost(sent, again, kills).say("kills at every fail point and at random", engine);

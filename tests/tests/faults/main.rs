@@ -17,6 +17,7 @@ mod oracle;
 mod points;
 mod poison;
 mod relay;
+mod replicas;
 mod rights;
 mod sink;
 mod store;

@@ -2,7 +2,7 @@
 //! counted; and no key or payload left that should not be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use kvit_cli::demo::inbox::Mail;
@@ -50,11 +50,7 @@ pub(crate) async fn settled(bed: &TestBed, load: &Load, patience: Duration) -> a
 /// P2: every mail went out; one that went out again is the same to the byte, and counted.
 fn mails_are_complete(bed: &TestBed, load: &Load, figures: &Figures) -> anyhow::Result<i64> {
     let mails = reports_mails(bed);
-    let mut by_id: BTreeMap<String, Vec<&Mail>> = BTreeMap::new();
-    for mail in &mails {
-        let id = Entity::read(&mail.data).header("message-id").to_owned();
-        by_id.entry(id).or_default().push(mail);
-    }
+    let by_id = copies(&mails);
     let expected = 2 * usize::try_from(load.reports)?;
     ensure!(
         by_id.len() == expected,
@@ -82,6 +78,36 @@ fn mails_are_complete(bed: &TestBed, load: &Load, figures: &Figures) -> anyhow::
         again <= counted,
         "{again} mails went out again, and {counted} are counted as possible duplicates"
     );
+    Ok(again)
+}
+
+/// Mails by their `Message-ID`, each in the order in which its copies came.
+fn copies(mails: &[Mail]) -> BTreeMap<String, Vec<&Mail>> {
+    let mut by_id: BTreeMap<String, Vec<&Mail>> = BTreeMap::new();
+    for mail in mails {
+        let id = Entity::read(&mail.data).header("message-id").to_owned();
+        by_id.entry(id).or_default().push(mail);
+    }
+    by_id
+}
+
+/// P2: each mail that went out again did so because a mailer was killed between the relay's answer to the final dot and
+/// the mark of it: the connection of the copy before was cut off, by a death that came after that copy and before this
+/// one. Answers how many did.
+pub(crate) fn each_copy_has_its_kill(bed: &TestBed, deaths: &[Instant]) -> anyhow::Result<i64> {
+    let (mails, connections) = (reports_mails(bed), bed.inbox.connections());
+    let mut again = 0;
+    for (id, same) in copies(&mails) {
+        for pair in same.windows(2) {
+            let (before, copy) = (pair[0], pair[1]);
+            let killed = deaths.iter().any(|death| before.at <= *death && *death <= copy.at);
+            ensure!(killed, "{id} went out again, and no mailer was killed between the two");
+            let said = &connections[before.connection].transcript;
+            let left = said.last().is_some_and(|command| command.eq_ignore_ascii_case("QUIT"));
+            ensure!(!left, "{id} went out again, though its mailer had ended the connection itself");
+            again += 1;
+        }
+    }
     Ok(again)
 }
 
