@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-postgres faults bench journal-bench purge fuzz lint audit fmt book deb dist interop-thunderbird
+.PHONY: help setup demo test test-postgres faults bench hot journal-bench purge fuzz lint audit fmt book deb dist interop-thunderbird
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -75,6 +75,11 @@ bench:
 	scripts/setup bench
 	$(CARGO) build --release --workspace --locked --bins
 	$(CARGO) bench --quiet --workspace --locked --bench kvit-bench -- $(if $(JSON),--json) $(PARTS)
+
+## hot: instructions of the hot functions, in release, against the committed baseline (KVIT_BLESS=1: write a new one)
+hot:
+	scripts/setup bench
+	CARGO_PROFILE_BENCH_LTO=off $(CARGO) bench --quiet --workspace --locked --bench kvit-hot
 
 ## journal-bench: the journal's promises at their size: 1,000 entries after a day away, a party among 100,000 in 100 ms
 journal-bench:

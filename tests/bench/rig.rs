@@ -133,7 +133,9 @@ impl Rig {
         let names = replicated.flat_map(|name| std::iter::repeat_n(name, self.plan.replicas));
         for (number, name) in names.chain(["kvit-scheduler"]).enumerate() {
             let log = self.bed.path(&format!("{name}-{number}.log"));
-            let program = Program::start_with(name, &self.bed.config(), &log, &[("KVIT_LOG", "info")]).await?;
+            // As a unit starts it: where the shell asks for backtraces, each of the library's inner errors costs one.
+            let environment = [("KVIT_LOG", "info"), ("RUST_BACKTRACE", "0")];
+            let program = Program::start_with(name, &self.bed.config(), &log, &environment).await?;
             services.0.push((name, program));
         }
         for (_, program) in &mut services.0 {
