@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-postgres faults bench hot journal-bench purge fuzz lint audit fmt book deb dist interop-thunderbird
+.PHONY: help setup demo test test-postgres faults bench hot journal-bench purge console-bench fuzz lint audit fmt book deb dist interop-thunderbird
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -34,6 +34,7 @@ setup:
 	scripts/interop-tools
 	scripts/fault-tools
 	scripts/bagit-tool
+	scripts/browser-tools
 	scripts/lint-tools
 
 ## demo: show a real submission from queue to deletion, on a private broker (ONCE=1: end by itself)
@@ -49,6 +50,7 @@ test:
 	scripts/interop-tools
 	scripts/fault-tools
 	scripts/bagit-tool
+	scripts/browser-tools
 	echo 'test: building the programs that the tests start, stop and kill, and the tests'
 	$(CARGO) build --workspace --locked --bins --tests
 	echo 'test: running the tests'
@@ -94,6 +96,12 @@ purge:
 	$(CARGO) build --release --workspace --locked --bins --tests
 	KVIT_PURGE_REGISTRATIONS=100000 $(CARGO) test --release --workspace --locked --test e2e -- --nocapture many_registrations
 
+## console-bench: the console's promise at its size: every page with 100,000 submissions in the ledger, in release
+console-bench:
+	scripts/setup test
+	$(CARGO) build --release --workspace --locked --bins --tests
+	KVIT_CONSOLE_SUBMISSIONS=100000 $(CARGO) test --release --workspace --locked --test e2e -- --nocapture every_page_is_quick
+
 ## fuzz: every fuzz target for a minute, all at once (SECONDS_EACH=600: for ten)
 fuzz:
 	scripts/setup test
@@ -114,7 +122,7 @@ lint:
 	step 'spelling' typos
 	step 'compose file' check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	step 'image file' hadolint deploy/docker/Dockerfile
-	step 'shell' shellcheck .ci/run scripts/check-units scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools scripts/bagit-tool scripts/package-tools \
+	step 'shell' shellcheck .ci/run scripts/check-units scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools scripts/bagit-tool scripts/browser-tools scripts/package-tools \
 	    deploy/docker/ready deploy/debian/postinst deploy/debian/prerm deploy/debian/postrm
 	step 'alert rules' promtool check rules deploy/prometheus/kvit.rules.yml
 	step 'tests of the alert rules' promtool test rules deploy/prometheus/kvit.rules.test.yml

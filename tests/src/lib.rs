@@ -8,6 +8,7 @@
 //! Everything waits for a condition with a deadline ([`until`]); nothing sleeps for a time.
 
 pub mod apache;
+pub mod console;
 
 mod bed;
 mod canary;

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use ledger::Ledger;
+use operate::{Actor, Desk};
 use runtime::{Clock, ConfigArgs, Exit, Loaded};
 use serde::Serialize;
+use serde_json::Value;
+
+pub(crate) use operate::unavailable;
 
 /// A command's surroundings.
 pub(crate) struct App {
@@ -24,6 +28,24 @@ impl App {
             clock: Clock::system(),
             json,
         })
+    }
+
+    /// What the shared table of actions works with.
+    pub(crate) fn desk(&self) -> Desk {
+        Desk {
+            loaded: Arc::clone(&self.loaded),
+            ledger: self.ledger.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// Does an action of the shared table, as whoever runs this command.
+    ///
+    /// # Errors
+    ///
+    /// As [`operate::perform`].
+    pub(crate) async fn perform(&self, action: &str, args: Value) -> anyhow::Result<Value> {
+        operate::perform(&self.desk(), &Actor::of_machine(actor()), action, args).await
     }
 
     /// Prints the value as JSON, or the words.
@@ -48,7 +70,7 @@ pub(crate) fn print(json: bool, value: &impl Serialize, words: impl FnOnce() -> 
     }
 }
 
-/// A store that did not answer is a service that is unavailable (69).
-pub(crate) fn unavailable(error: store::StoreError) -> Exit {
-    Exit::unavailable(anyhow::Error::new(error).context("asking the ledger"))
+/// Who runs this command, as the evidence may name a person: an id that means nothing elsewhere.
+fn actor() -> String {
+    format!("uid:{}", nix::unistd::getuid())
 }

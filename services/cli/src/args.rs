@@ -6,8 +6,6 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use domain::{DepartmentId, FormId, Language, Pausable, SiteId};
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use runtime::{Clock, ConfigArgs};
 
 /// Kvit takes form submissions, sends them on encrypted, and is then quit of them, with proof.
@@ -64,6 +62,9 @@ pub(crate) enum Command {
     /// Extracts of registrations, always encrypted
     #[command(subcommand)]
     Registration(RegistrationCommand),
+    /// People who may log in to the console
+    #[command(subcommand)]
+    User(UserCommand),
     /// Lets a queue, a department or a form rest: what is owed waits, and nothing is given up
     Pause(PauseArgs),
     /// Lets it go on
@@ -437,6 +438,12 @@ pub(crate) enum DutyCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Reads a password from standard input and prints its hash, for `password_hash`
+    Hash,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// The folder; `man/` and `completions/` are made in it
@@ -509,17 +516,7 @@ pub(crate) enum EvidenceCommand {
 
 /// A time as RFC 3339 writes it, a date, which begins at midnight in UTC, or a duration, counted back from now.
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    if let Some(back) = domain::form::parse_duration(text) {
-        return Ok(Clock::system().now() - back);
-    }
-    let date: Date = text
-        .parse()
-        .map_err(|_| "give a time as 2026-11-22T10:00:00Z, a date as 2026-11-22, or a duration as PT2H")?;
-    let midnight = date.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?;
-    Ok(midnight.timestamp())
+    operate::times::since(text, Clock::system().now())
 }
 
 fn language(text: &str) -> Result<Language, &'static str> {

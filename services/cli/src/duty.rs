@@ -1,7 +1,7 @@
 //! `kvit duty`: what is owed, and what a person decides about it.
 
-use ledger::{Decision, DutyFilter, DutyRow};
-use runtime::{ConfigArgs, Exit, exit};
+use ledger::{DutyFilter, DutyRow};
+use runtime::{ConfigArgs, exit};
 use serde_json::json;
 
 use crate::app::{App, unavailable};
@@ -16,14 +16,11 @@ pub(crate) async fn run(config: &ConfigArgs, command: DutyCommand, json: bool) -
             app.print(&duties, || words(&duties))?;
             Ok(exit::OK)
         }
-        DutyCommand::Retry { matching, dry_run } => decide(&app, matching, Decision::Retry, None, dry_run).await,
-        DutyCommand::Hold { matching, dry_run } => decide(&app, matching, Decision::Hold, None, dry_run).await,
-        DutyCommand::Release { matching, dry_run } => decide(&app, matching, Decision::Release, None, dry_run).await,
+        DutyCommand::Retry { matching, dry_run } => decide(&app, "duty.retry", matching, None, dry_run).await,
+        DutyCommand::Hold { matching, dry_run } => decide(&app, "duty.hold", matching, None, dry_run).await,
+        DutyCommand::Release { matching, dry_run } => decide(&app, "duty.release", matching, None, dry_run).await,
         DutyCommand::Discard { matching, why, dry_run } => {
-            if why.trim().is_empty() {
-                return Err(Exit::usage(anyhow::anyhow!("--why is empty: say why, for the record")).into());
-            }
-            decide(&app, matching, Decision::Discard, Some(why), dry_run).await
+            decide(&app, "duty.discard", matching, Some(why), dry_run).await
         }
     }
 }
@@ -38,43 +35,32 @@ fn filter(matching: DutyMatch) -> DutyFilter {
         form: matching.form.map(String::from),
         site: matching.site.map(String::from),
         since: matching.since,
+        ..DutyFilter::default()
     }
 }
 
 async fn decide(
     app: &App,
+    action: &str,
     matching: DutyMatch,
-    decision: Decision,
     why: Option<String>,
     dry_run: bool,
 ) -> anyhow::Result<u8> {
-    let filter = filter(matching);
-    if filter == DutyFilter::default() {
-        let message = "say which: an id, or --kind, --state, --reason, --form, --site, --submission, --since";
-        return Err(Exit::usage(anyhow::anyhow!(message)).into());
-    }
-    let one = filter.id.is_some();
-    let matched = if dry_run {
-        app.ledger
-            .count_decidable(filter, decision)
-            .await
-            .map_err(unavailable)?
-    } else {
-        app.ledger
-            .decide(filter, decision, why, app.clock.now())
-            .await
-            .map_err(unavailable)?
-    };
-    if one && matched == 0 {
-        return Err(Exit::data(anyhow::anyhow!(
-            "no duty with that id is in a state for this: see kvit duty list"
-        ))
-        .into());
-    }
+    let args = json!({
+        "id": matching.id,
+        "submission": matching.submission,
+        "kind": matching.kind,
+        "state": matching.state,
+        "reason": matching.reason.map(|reason| reason.to_string()),
+        "form": matching.form.map(String::from),
+        "site": matching.site.map(String::from),
+        "since": matching.since,
+        "why": why,
+        "dry_run": dry_run,
+    });
+    let answer = app.perform(action, args).await?;
     let word = if dry_run { "would change" } else { "changed" };
-    app.print(&json!({"matched": matched, "dry_run": dry_run}), || {
-        format!("{matched} {word}")
-    })?;
+    app.print(&answer, || format!("{} {word}", answer["matched"]))?;
     Ok(exit::OK)
 }
 

@@ -9,7 +9,13 @@ use runtime::{Exit, exit};
 use crate::args::{Arguments, GenerateArgs};
 
 /// The services, whose command lines are all of one kind.
-const SERVICES: [&str; 4] = ["kvit-intake", "kvit-mailer", "kvit-journaliser", "kvit-scheduler"];
+const SERVICES: [&str; 5] = [
+    "kvit-intake",
+    "kvit-mailer",
+    "kvit-journaliser",
+    "kvit-scheduler",
+    "kvit-console",
+];
 /// The shells that Debian's people use.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Fish, Shell::Zsh];
 

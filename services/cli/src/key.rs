@@ -1,31 +1,20 @@
 //! `kvit key`: the departments' OpenPGP certificates. Nothing here reads a secret key.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::DepartmentId;
 use jiff::Timestamp;
-use kvit_intake::requests::{KEY_TEST, OfDepartment};
-use ledger::{DutyFilter, DutyRow};
 use openpgp::{Certificate, CertificateState};
+use operate::key::{Row, days, holds_secret};
 use runtime::{Clock, ConfigArgs, Exit, exit};
 use serde::Serialize;
-use serde_json::json;
-use tokio::time::{Instant, sleep};
-use worker::{Certificates, Listed};
+use serde_json::{Value, json};
 
-use crate::app::{App, print, unavailable};
+use crate::app::{App, print};
 use crate::args::KeyCommand;
 use crate::check::meaning;
-use crate::request::ask;
 use crate::table::{cell, table};
-
-/// How long the test mail's way to the relay is watched.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(config: &ConfigArgs, command: KeyCommand, json: bool) -> anyhow::Result<u8> {
     match command {
@@ -37,51 +26,8 @@ pub(crate) async fn run(config: &ConfigArgs, command: KeyCommand, json: bool) ->
     }
 }
 
-/// A certificate as a person sees it.
-#[derive(Debug, Serialize)]
-struct Row {
-    /// `None` for the recovery certificate.
-    department: Option<DepartmentId>,
-    fingerprint: String,
-    state: &'static str,
-    expires: Option<Timestamp>,
-    days_left: Option<i64>,
-    algorithm: Option<String>,
-    /// `None` where `kvit key add` recorded it.
-    file: Option<PathBuf>,
-    /// `file`, or `added`.
-    source: &'static str,
-}
-
-impl Row {
-    fn new(listed: Listed, now: Timestamp) -> Self {
-        Self {
-            department: listed.department,
-            fingerprint: listed.fingerprint,
-            state: listed.state.as_str(),
-            days_left: listed.expires.map(|expires| days(expires, now)),
-            expires: listed.expires,
-            algorithm: listed.algorithm,
-            source: if listed.file.is_some() { "file" } else { "added" },
-            file: listed.file,
-        }
-    }
-}
-
-/// Whole days that are left.
-fn days(expires: Timestamp, now: Timestamp) -> i64 {
-    expires.duration_since(now).as_hours() / 24
-}
-
 async fn list(app: &App) -> anyhow::Result<u8> {
-    let certificates = Certificates::new(Arc::clone(&app.loaded));
-    certificates.refresh(&app.ledger).await.map_err(unavailable)?;
-    let now = app.clock.now();
-    let rows: Vec<Row> = certificates
-        .list(now)
-        .into_iter()
-        .map(|one| Row::new(one, now))
-        .collect();
+    let rows = operate::key::list(&app.desk()).await?;
     app.print(&rows, || words(app, &rows))?;
     Ok(exit::OK)
 }
@@ -187,12 +133,6 @@ impl Checked {
     }
 }
 
-/// Whether an armored file has a secret key in it.
-fn holds_secret(bytes: &[u8]) -> bool {
-    const MARK: &[u8] = b"PRIVATE KEY BLOCK";
-    bytes.windows(MARK.len()).any(|window| window == MARK)
-}
-
 fn check(file: &Path, json: bool) -> anyhow::Result<u8> {
     let checked = Checked::new(file, &read(file)?, Clock::system().now());
     print(json, &checked, || checked.words())?;
@@ -206,32 +146,23 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 async fn add(app: &App, department: DepartmentId, file: &Path) -> anyhow::Result<u8> {
-    is_configured(app, &department)?;
-    let now = app.clock.now();
     let bytes = read(file)?;
-    let checked = Checked::new(file, &bytes, now);
     let refused = |why: &str| Exit::data(anyhow::anyhow!("{} is not added: {why}", file.display()));
-    let certificate = Certificate::read(&bytes, None).map_err(|state| refused(meaning(state)))?;
-    if !checked.usable {
+    let checked = Checked::new(file, &bytes, app.clock.now());
+    if app.loaded.config.departments.contains_key(&department) && !checked.usable {
         return Err(refused(checked.meaning).into());
     }
-    let armored = certificate
-        .armored()
-        .map_err(Exit::data)
-        .context("writing the certificate as text")?;
-    let fingerprint = certificate.fingerprint();
-    app.ledger
-        .add_certificate(department.clone(), fingerprint.clone(), armored, now)
-        .await
-        .map_err(unavailable)?;
-    let value = json!({
-        "department": department,
-        "fingerprint": fingerprint,
-        "expires": checked.expires,
-        "added_at": now,
-        "secret_key": checked.secret_key,
-    });
+    // A binary file is written as text first; a secret key in it is left out by that.
+    let armored = match Certificate::read(&bytes, None) {
+        Ok(certificate) => certificate.armored().map_err(Exit::data)?,
+        Err(_) => bytes,
+    };
+    let certificate = String::from_utf8(armored).map_err(|_| refused(checked.meaning))?;
+    let given = json!({"department": department, "certificate": certificate});
+    let mut value = app.perform("key.add", given).await?;
+    value["secret_key"] = checked.secret_key.into();
     app.print(&value, || {
+        let fingerprint = value["fingerprint"].as_str().unwrap_or_default();
         format!(
             "{department} has the certificate {fingerprint} from now on, recorded as an act of an operator.\n\
              intake takes it into use within seconds, and mails that were held for want of one go out;\n\
@@ -246,80 +177,27 @@ async fn add(app: &App, department: DepartmentId, file: &Path) -> anyhow::Result
     Ok(exit::OK)
 }
 
-fn is_configured(app: &App, department: &DepartmentId) -> anyhow::Result<()> {
-    let known = &app.loaded.config.departments;
-    if known.contains_key(department) {
-        return Ok(());
-    }
-    let known: Vec<_> = known.keys().map(ToString::to_string).collect();
-    let message = format!(
-        "no department {department} is configured: there are {}",
-        known.join(", ")
-    );
-    Err(Exit::data(anyhow::anyhow!(message)).into())
-}
-
 async fn test(app: &App, department: DepartmentId) -> anyhow::Result<u8> {
-    is_configured(app, &department)?;
-    let asked = OfDepartment {
-        department: department.clone(),
-    };
-    let answer = ask(app, "intake", KEY_TEST, &asked).await?;
-    if let Some(reason) = answer["reason"].as_str() {
-        let message = format!(
-            "{department} cannot be written to ({reason}): see kvit key list, then give it a certificate with kvit key add"
-        );
-        return Err(Exit::data(anyhow::anyhow!(message)).into());
-    }
-    let Some(duty) = answer["duty"].as_str() else {
-        let error = answer["error"].as_str().unwrap_or("the answer cannot be read");
-        return Err(Exit::unavailable(anyhow::anyhow!("intake made no test mail: {error}")).into());
-    };
-    let state = watch(app, duty).await?;
-    let value = json!({
-        "department": department,
-        "duty": duty,
-        "state": state.state,
-        "reason": state.reason,
-        "fingerprints": answer["fingerprints"],
-        "signed": answer["signed"],
-    });
-    app.print(&value, || outcome(&department, &state))?;
-    Ok(if state.state == "done" {
+    let value = app.perform("key.test", json!({"department": department})).await?;
+    app.print(&value, || outcome(&department, &value))?;
+    Ok(if value["state"] == "done" {
         exit::OK
     } else {
         exit::UNAVAILABLE
     })
 }
 
-/// The mail's duty once it is settled, or as it stands when patience ends.
-async fn watch(app: &App, duty: &str) -> anyhow::Result<DutyRow> {
-    let asked = Instant::now();
-    loop {
-        let filter = DutyFilter {
-            id: Some(duty.to_owned()),
-            ..DutyFilter::default()
-        };
-        let found = app.ledger.duties(filter, 1).await.map_err(unavailable)?;
-        let row = found.into_iter().next().context("the test mail's duty is gone")?;
-        let on_its_way = matches!(row.state.as_str(), "ready" | "sending");
-        if !on_its_way || asked.elapsed() > PATIENCE {
-            return Ok(row);
-        }
-        sleep(LOOK).await;
-    }
-}
-
-fn outcome(department: &DepartmentId, row: &DutyRow) -> String {
-    match row.state.as_str() {
+fn outcome(department: &DepartmentId, mail: &Value) -> String {
+    let text = |key: &str| mail[key].as_str();
+    match text("state").unwrap_or_default() {
         "done" => format!(
             "the relay has accepted an encrypted test mail for {department}; ask the department whether it can read it"
         ),
         "ready" | "sending" => format!(
             "the test mail waits to be sent (kvit duty list {}): does kvit-mailer run, and is the relay there? kvit doctor",
-            row.id
+            cell(text("duty"))
         ),
-        state => format!("the test mail was not accepted: {state}, {}", cell(row.reason.as_ref())),
+        state => format!("the test mail was not accepted: {state}, {}", cell(text("reason"))),
     }
 }
 

@@ -33,6 +33,7 @@ mod status;
 mod submission;
 mod table;
 mod up;
+mod user;
 
 use std::process::ExitCode;
 
@@ -100,6 +101,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Form(args) => form::run(&config, args, json),
         Command::Key(args) => key::run(&config, args, json).await,
         Command::Schedule(args) => schedule::run(&config, args, json).await,
+        Command::User(args) => user::run(&args, json),
         Command::Generate(args) => generate::run(&args),
         Command::Pause(args) => pause::pause(&config, args, json).await,
         Command::Resume(args) => pause::resume(&config, args, json).await,

@@ -1,21 +1,15 @@
 //! `kvit quarantine`: messages that could not be taken, and what a person decides about them.
 
-use anyhow::Context as _;
-use domain::SubmissionId;
-use kvit_intake::requests::{DESTROY_KEYS, Ids, RETRY_QUARANTINE};
 use ledger::{QuarantineFilter, QuarantineRow};
 use runtime::{ConfigArgs, Exit, exit};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::{App, unavailable};
 use crate::args::{QuarantineCommand, QuarantineMatch};
-use crate::request::ask;
 use crate::table::{cell, table};
 
 /// More than an operator can look at, and few enough for one answer.
 const MOST: u32 = 10_000;
-/// So many are tried again by one request: intake answers it within the time that a command waits.
-const TOGETHER: usize = 100;
 
 pub(crate) async fn run(config: &ConfigArgs, command: QuarantineCommand, json: bool) -> anyhow::Result<u8> {
     let app = App::open(config, json)?;
@@ -33,8 +27,10 @@ pub(crate) async fn run(config: &ConfigArgs, command: QuarantineCommand, json: b
             let one = found.first().ok_or_else(not_found)?;
             app.print(one, || describe(one))?;
         }
-        QuarantineCommand::Retry { matching, dry_run } => retry(&app, chosen(matching)?, dry_run).await?,
-        QuarantineCommand::Discard { matching, why, dry_run } => discard(&app, chosen(matching)?, why, dry_run).await?,
+        QuarantineCommand::Retry { matching, dry_run } => retry(&app, args(matching, None, dry_run)).await?,
+        QuarantineCommand::Discard { matching, why, dry_run } => {
+            discard(&app, args(matching, Some(&why), dry_run)).await?;
+        }
     }
     Ok(exit::OK)
 }
@@ -47,21 +43,20 @@ fn filter(matching: QuarantineMatch, waiting: bool) -> QuarantineFilter {
         reason: matching.reason.map(|reason| reason.to_string()),
         since: matching.since,
         waiting,
+        ..QuarantineFilter::default()
     }
 }
 
-/// A decision is never about everything by accident.
-fn chosen(matching: QuarantineMatch) -> anyhow::Result<QuarantineFilter> {
-    let filter = filter(matching, true);
-    let everything = QuarantineFilter {
-        waiting: true,
-        ..QuarantineFilter::default()
-    };
-    if filter == everything {
-        let message = "say which: an id, or --form, --site, --reason, --since";
-        return Err(Exit::usage(anyhow::anyhow!(message)).into());
-    }
-    Ok(filter)
+fn args(matching: QuarantineMatch, why: Option<&str>, dry_run: bool) -> Value {
+    json!({
+        "id": matching.id,
+        "form": matching.form.map(String::from),
+        "site": matching.site.map(String::from),
+        "reason": matching.reason.map(|reason| reason.to_string()),
+        "since": matching.since,
+        "why": why,
+        "dry_run": dry_run,
+    })
 }
 
 fn not_found() -> anyhow::Error {
@@ -75,72 +70,34 @@ async fn find(app: &App, filter: QuarantineFilter) -> anyhow::Result<Vec<Quarant
     Ok(app.ledger.quarantined(filter, MOST).await.map_err(unavailable)?)
 }
 
-async fn retry(app: &App, filter: QuarantineFilter, dry_run: bool) -> anyhow::Result<()> {
-    let one = filter.id.is_some();
-    let found = find(app, filter).await?;
-    if one && found.is_empty() {
-        return Err(not_found());
-    }
-    if dry_run || found.is_empty() {
-        return app.print(&json!({"matched": found.len(), "dry_run": dry_run}), || {
-            format!("{} would be tried again", found.len())
+async fn retry(app: &App, args: Value) -> anyhow::Result<()> {
+    let answer = app.perform("quarantine.retry", args).await?;
+    app.print(&answer, || {
+        let Some(results) = answer["results"].as_array() else {
+            return format!("{} would be tried again", answer["matched"]);
+        };
+        let lines = results.iter().map(|result| {
+            let text = |key: &str| result[key].as_str().unwrap_or("–").to_owned();
+            [text("id"), text("outcome"), text("submission")]
         });
-    }
-    let mut results = Vec::new();
-    for some in ids(&found)?.chunks(TOGETHER) {
-        let ids = some.to_vec();
-        let mut answer = ask(app, "intake", RETRY_QUARANTINE, &Ids { ids }).await?;
-        results.extend(answer["results"].as_array_mut().map(std::mem::take).unwrap_or_default());
-    }
-    app.print(
-        &json!({"matched": found.len(), "dry_run": false, "results": results}),
-        || {
-            let lines = results.iter().map(|result| {
-                let text = |key: &str| result[key].as_str().unwrap_or("–").to_owned();
-                [text("id"), text("outcome"), text("submission")]
-            });
-            table(
-                ["id", "outcome", "submission"],
-                &lines.collect::<Vec<_>>(),
-                "nothing was tried",
-            )
-        },
-    )
-}
-
-async fn discard(app: &App, filter: QuarantineFilter, why: String, dry_run: bool) -> anyhow::Result<()> {
-    if why.trim().is_empty() {
-        return Err(Exit::usage(anyhow::anyhow!("--why is empty: say why, for the record")).into());
-    }
-    let one = filter.id.is_some();
-    if dry_run {
-        let found = find(app, filter).await?;
-        return app.print(&json!({"matched": found.len(), "dry_run": true}), || {
-            format!("{} would be discarded", found.len())
-        });
-    }
-    let now = app.clock.now();
-    let gone = app
-        .ledger
-        .discard_quarantined(filter, why, now)
-        .await
-        .map_err(unavailable)?;
-    if one && gone.is_empty() {
-        return Err(not_found());
-    }
-    // The content is gone with that; its keys go as soon as intake hears of it, and with the daily sweep otherwise.
-    let args = serde_json::to_string(&Ids { ids: gone.clone() }).context("asking for the keys' destruction")?;
-    app.ledger.ask(DESTROY_KEYS, args, now).await.map_err(unavailable)?;
-    app.print(&json!({"matched": gone.len(), "dry_run": false}), || {
-        format!("{} discarded", gone.len())
+        table(
+            ["id", "outcome", "submission"],
+            &lines.collect::<Vec<_>>(),
+            "nothing was tried",
+        )
     })
 }
 
-fn ids(found: &[QuarantineRow]) -> anyhow::Result<Vec<SubmissionId>> {
-    found
-        .iter()
-        .map(|row| row.id.parse().context("reading an id of the ledger"))
-        .collect()
+async fn discard(app: &App, args: Value) -> anyhow::Result<()> {
+    let answer = app.perform("quarantine.discard", args).await?;
+    app.print(&answer, || {
+        let word = if answer["dry_run"] == true {
+            "would be discarded"
+        } else {
+            "discarded"
+        };
+        format!("{} {word}", answer["matched"])
+    })
 }
 
 fn words(found: &[QuarantineRow]) -> String {

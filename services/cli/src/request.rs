@@ -1,48 +1,15 @@
 //! Asks something of the service that has the keys, and waits for its answer.
 
-use std::time::Duration;
-
-use anyhow::Context as _;
-use jiff::SignedDuration;
-use runtime::Exit;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
-use crate::app::{App, unavailable};
-
-/// A service that was not heard of for so long does not run.
-const HEARD: SignedDuration = SignedDuration::from_secs(15);
-/// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How often it is looked for.
-const LOOK: Duration = Duration::from_millis(10);
+use crate::app::App;
 
 /// Asks, and answers the answer.
 ///
 /// # Errors
 ///
-/// Where no such service runs, or none answered (69).
+/// As [`operate::ask`].
 pub(crate) async fn ask(app: &App, service: &str, kind: &'static str, args: &impl Serialize) -> anyhow::Result<Value> {
-    let now = app.clock.now();
-    let workers = app.ledger.workers(now - HEARD).await.map_err(unavailable)?;
-    if !workers.iter().any(|worker| worker.service == service) {
-        return Err(Exit::unavailable(anyhow::anyhow!(
-            "no {service} service runs, and only it has the key for this: start kvit-{service} or kvit up"
-        ))
-        .into());
-    }
-    let args = serde_json::to_string(args)?;
-    let id = app.ledger.ask(kind, args, now).await.map_err(unavailable)?;
-    let asked = Instant::now();
-    while asked.elapsed() < PATIENCE {
-        if let Some(answer) = app.ledger.answered(id).await.map_err(unavailable)? {
-            return serde_json::from_str(&answer).context("reading the service's answer");
-        }
-        sleep(LOOK).await;
-    }
-    Err(Exit::unavailable(anyhow::anyhow!(
-        "the {service} service did not answer within a minute: see its log"
-    ))
-    .into())
+    operate::ask(&app.desk(), service, kind, args).await
 }

@@ -1,45 +1,16 @@
 //! `kvit schedule`: what runs when, and how it went the last time.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use kvit_scheduler::cron::{Expression, schedules};
-use ledger::RunRow;
+use operate::schedule::{Listed, planned};
 use runtime::{Clock, Config, ConfigArgs, Exit, exit};
-use serde::Serialize;
+use worker::cron::Expression;
 
-use crate::app::{App, print, unavailable};
+use crate::app::{App, print};
 use crate::args::ScheduleCommand;
 use crate::table::{cell, table};
 
 /// More planned times than anybody reads, and few enough to compute at once.
 const MOST: usize = 10_000;
-
-/// A schedule with its last and next run.
-#[derive(Debug, Serialize)]
-struct Listed {
-    name: &'static str,
-    cron: String,
-    words: String,
-    time_zone: String,
-    last: Option<Last>,
-    next: Option<Planned>,
-}
-
-#[derive(Debug, Serialize)]
-struct Last {
-    #[serde(flatten)]
-    run: RunRow,
-    seconds: Option<f64>,
-}
-
-/// A planned time.
-#[derive(Debug, Serialize)]
-struct Planned {
-    /// RFC 3339, with the offset that holds then.
-    local: String,
-    /// The same in UTC.
-    utc: Timestamp,
-}
 
 pub(crate) async fn run(config: &ConfigArgs, command: ScheduleCommand, json: bool) -> anyhow::Result<u8> {
     match command {
@@ -67,33 +38,8 @@ pub(crate) async fn run(config: &ConfigArgs, command: ScheduleCommand, json: boo
 }
 
 async fn list(app: &App) -> anyhow::Result<()> {
-    let config = &app.loaded.config;
-    let zone = &config.controller.time_zone;
-    let mut listed = Vec::new();
-    for schedule in schedules(config)? {
-        let runs = app
-            .ledger
-            .runs(schedule.name.to_owned(), 1)
-            .await
-            .map_err(unavailable)?;
-        listed.push(Listed {
-            name: schedule.name,
-            words: schedule.expression.describe(),
-            cron: schedule.text,
-            time_zone: zone.iana_name().unwrap_or("UTC").to_owned(),
-            last: runs.into_iter().next().map(last),
-            next: planned(&schedule.expression, zone, app.clock.now(), 1).pop(),
-        });
-    }
+    let listed = operate::schedule::list(&app.desk()).await?;
     app.print(&listed, || words(&listed))
-}
-
-fn last(run: RunRow) -> Last {
-    let lasted = run.ended_at.map(|ended| ended.duration_since(run.started_at));
-    Last {
-        seconds: lasted.map(|lasted| lasted.as_secs_f64()),
-        run,
-    }
 }
 
 fn words(listed: &[Listed]) -> String {
@@ -161,24 +107,11 @@ fn read(text: &str, zone: &TimeZone) -> anyhow::Result<Expression> {
     Ok(Expression::read(text, zone).map_err(Exit::usage)?)
 }
 
-fn planned(expression: &Expression, zone: &TimeZone, from: Timestamp, count: usize) -> Vec<Planned> {
-    let mut times = Vec::new();
-    let mut time = from;
-    while times.len() < count {
-        let Some(next) = expression.after(time).filter(|next| *next > time) else {
-            break;
-        };
-        times.push(Planned {
-            local: next.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-            utc: next,
-        });
-        time = next;
-    }
-    times
-}
-
 #[cfg(test)]
 mod tests {
+    use ledger::RunRow;
+    use operate::schedule::Last;
+
     use super::*;
 
     fn local(text: &str, from: &str, count: usize) -> Vec<String> {
@@ -216,7 +149,7 @@ mod tests {
             cron: "0 6 * * *".into(),
             words: "At 06:00.".into(),
             time_zone: "Europe/Copenhagen".into(),
-            last: Some(last(run)),
+            last: Some(Last::new(run)),
             next: None,
         };
         assert!(words(&[listed]).contains("began, and did not end"));

@@ -1,50 +1,14 @@
 //! `kvit status`: the conservation figures.
 
-use jiff::SignedDuration;
-use ledger::{Figures, Pause, WorkerRow};
+use operate::look::Status;
 use runtime::ConfigArgs;
-use serde::Serialize;
 
-use crate::app::{App, unavailable};
+use crate::app::App;
 use crate::table::table;
-
-#[derive(Serialize)]
-struct Status {
-    #[serde(flatten)]
-    figures: Figures,
-    /// What the two equations are off by; 0 unless something is wrong.
-    difference: Difference,
-    /// Tests, counted apart.
-    test: Figures,
-    workers: Vec<WorkerRow>,
-    /// What a person has put to rest.
-    paused: Vec<Pause>,
-}
-
-#[derive(Serialize)]
-struct Difference {
-    arrived: i64,
-    accepted: i64,
-}
 
 pub(crate) async fn run(config: &ConfigArgs, json: bool) -> anyhow::Result<u8> {
     let app = App::open(config, json)?;
-    let now = app.clock.now();
-    let figures = app.ledger.figures(false, now).await.map_err(unavailable)?;
-    let status = Status {
-        difference: Difference {
-            arrived: figures.arrived_difference(),
-            accepted: figures.accepted_difference(),
-        },
-        test: app.ledger.figures(true, now).await.map_err(unavailable)?,
-        workers: app
-            .ledger
-            .workers(now - SignedDuration::from_secs(15))
-            .await
-            .map_err(unavailable)?,
-        paused: app.ledger.pauses(now).await.map_err(unavailable)?,
-        figures,
-    };
+    let status = operate::look::status(&app.desk()).await?;
     app.print(&status, || words(&status))?;
     Ok(runtime::exit::OK)
 }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use broker::Properties;
 use domain::quarantine::QuarantineReason;
-use domain::{Form, FormId, Remark, SiteId, SubmissionId};
+use domain::{Form, FormId, Remark, SiteId};
 use kvit_intake::check::{Checked, check};
-use kvit_intake::requests::{FIND_BY_UUID, SiteUuid};
 use kvit_intake::shapes::{self, Event, Headers, Limits, SiteRules};
 use ledger::{SubmissionFilter, SubmissionView};
 use runtime::{ConfigArgs, Exit, Health, exit};
@@ -18,7 +17,6 @@ use serde_json::json;
 
 use crate::app::{App, unavailable};
 use crate::args::SubmissionCommand;
-use crate::request::ask;
 use crate::table::{cell, table};
 
 pub(crate) async fn run(config: &ConfigArgs, command: SubmissionCommand, json: bool) -> anyhow::Result<u8> {
@@ -38,6 +36,7 @@ pub(crate) async fn run(config: &ConfigArgs, command: SubmissionCommand, json: b
                 form: form.map(String::from),
                 state: state.map(|state| state.to_string()),
                 since,
+                ..SubmissionFilter::default()
             };
             let found = app
                 .ledger
@@ -236,43 +235,9 @@ fn media_type(body: &[u8]) -> &'static str {
     }
 }
 
-/// By Kvit's id, the reference, or `SITE/UUID`; the last needs the index key, which intake has.
+/// By Kvit's id, the reference, or `SITE/UUID`.
 pub(crate) async fn show(app: &App, id: &str) -> anyhow::Result<Option<SubmissionView>> {
-    let now = app.clock.now();
-    if let Ok(id) = id.parse::<SubmissionId>() {
-        return Ok(app.ledger.show(id, now).await.map_err(unavailable)?);
-    }
-    if let Ok(reference) = id.parse::<domain::Reference>() {
-        return Ok(app
-            .ledger
-            .show_reference(reference.into(), now)
-            .await
-            .map_err(unavailable)?);
-    }
-    let Some((site, uuid)) = id.split_once('/') else {
-        return Err(Exit::usage(anyhow::anyhow!(
-            "give Kvit's id, the reference K-XXXX-XXXX, or SITE/UUID"
-        ))
-        .into());
-    };
-    let site = site
-        .parse()
-        .map_err(Exit::usage)
-        .context("reading the site of SITE/UUID")?;
-    let answer = ask(
-        app,
-        "intake",
-        FIND_BY_UUID,
-        &SiteUuid {
-            site,
-            uuid: uuid.to_owned(),
-        },
-    )
-    .await?;
-    match answer["id"].as_str().and_then(|id| id.parse().ok()) {
-        Some(id) => Ok(app.ledger.show(id, now).await.map_err(unavailable)?),
-        None => Ok(None),
-    }
+    operate::look::find(&app.desk(), id).await
 }
 
 fn words(found: &[SubmissionView]) -> String {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kvit_console::Console;
 use runtime::{ConfigArgs, Context, Exit, Loaded, Probes, exit, logging, supervised};
 use tokio::task::JoinSet;
 
@@ -12,17 +13,19 @@ pub(crate) async fn run(config: &ConfigArgs) -> anyhow::Result<u8> {
     Ok(exit::OK)
 }
 
-/// Runs all services until they are told to stop; the first that fails stops the others. The probes of all are on
-/// `console.listen`.
+/// Runs all services until they are told to stop; the first that fails stops the others. The console and the probes of
+/// all are on `console.listen`.
 ///
 /// # Errors
 ///
 /// Where a service cannot start, or the address is taken.
 pub(crate) async fn serve(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
-    let probes = Probes::bind(&loaded.config.console.listen, context.health.clone())
+    let console = Console::open(&loaded, &context.scoped("console"))?;
+    let router = runtime::probes::router(context.health.clone()).merge(console.router());
+    let probes = Probes::bind_with(&loaded.config.console.listen, router)
         .await
         .map_err(Exit::io)?;
-    tracing::info!(listen = %probes.address(), "all services start; probes at /livez, /readyz and /metrics");
+    tracing::info!(listen = %probes.address(), "all services start; the console, and probes at /livez, /readyz and /metrics");
     let shutdown = context.shutdown.clone();
     runtime::until_done(shutdown.clone(), async move {
         let mut services = JoinSet::new();
@@ -33,6 +36,10 @@ pub(crate) async fn serve(loaded: Arc<Loaded>, context: Context) -> anyhow::Resu
             context.scoped("journaliser"),
         ));
         services.spawn(kvit_scheduler::run(loaded, context.scoped("scheduler")));
+        services.spawn(async move {
+            console.run().await;
+            Ok(())
+        });
         // The probes outlive the services, so that a drain can be watched.
         let served = tokio_util::sync::CancellationToken::new();
         let serving = tokio::spawn(probes.serve(served.clone()));

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{DepartmentId, SiteId, SubmissionId};
+use domain::SubmissionId;
 use jiff::SignedDuration;
 use ledger::Request;
-use serde::{Deserialize, Serialize};
+pub use ledger::requests::{DESTROY_KEYS, FIND_BY_UUID, Ids, KEY_TEST, OfDepartment, RETRY_QUARANTINE, SiteUuid};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,42 +16,10 @@ use vault::Purpose;
 use crate::message::Message;
 use crate::take::{Fate, Intake, Trouble};
 
-/// Tries quarantined messages again.
-pub const RETRY_QUARANTINE: &str = "quarantine_retry";
-/// Finds a submission by the site's uuid.
-pub const FIND_BY_UUID: &str = "find_by_uuid";
-/// Destroys the keys of discarded messages.
-pub const DESTROY_KEYS: &str = "destroy_keys";
-/// Sends a department an encrypted test mail.
-pub const KEY_TEST: &str = "key_test";
-
 /// How often requests are looked for.
 const LOOK: Duration = Duration::from_millis(250);
 /// Requests older than this have nobody waiting for them.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
-
-/// The ids that a request is about.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Ids {
-    /// Kvit's ids.
-    pub ids: Vec<SubmissionId>,
-}
-
-/// A submission as its site knows it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct SiteUuid {
-    /// The producer.
-    pub site: SiteId,
-    /// Its uuid.
-    pub uuid: String,
-}
-
-/// The department that a request is about.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OfDepartment {
-    /// Its id.
-    pub department: DepartmentId,
-}
 
 /// Serves requests until `ended`.
 pub(crate) async fn serve(intake: Arc<Intake>, ended: CancellationToken) {

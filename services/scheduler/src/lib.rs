@@ -7,7 +7,6 @@
 //! What this service is not: it opens no submission but a registration, for the list that its department is sent. What it
 //! composes besides is a notice without content.
 
-pub mod cron;
 pub mod engine;
 pub mod requests;
 
@@ -36,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vault::Vault;
 use worker::{Certificates, Keys, Notices, Presence};
+
+pub use worker::cron;
 
 /// What the scheduler works with.
 pub struct Scheduler {

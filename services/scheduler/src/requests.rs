@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{DepartmentId, SubmissionId};
 use jiff::SignedDuration;
 use ledger::Request;
+pub use ledger::requests::{EXPORT, Export, OfSchedule, RUN_SCHEDULE, WITHDRAW, Withdraw};
 use letter::{ExtractPurpose, Notice};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,40 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::Scheduler;
 use crate::extract::{List, Made};
 
-/// Runs a schedule now.
-pub const RUN_SCHEDULE: &str = "schedule_run";
-/// Sends the registrations of an event to a department.
-pub const EXPORT: &str = "registration_export";
-/// Withdraws a registration.
-pub const WITHDRAW: &str = "registration_withdraw";
-
 /// How often requests are looked for.
 const LOOK: Duration = Duration::from_millis(250);
 /// Requests older than this have nobody waiting for them.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
-
-/// Which schedule.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OfSchedule {
-    /// Its name.
-    pub name: String,
-}
-
-/// Which event's registrations, and where to.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Export {
-    /// The event's id.
-    pub event: String,
-    /// The department.
-    pub to: DepartmentId,
-}
-
-/// Which registration.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Withdraw {
-    /// Kvit's id of one of its versions.
-    pub id: SubmissionId,
-}
 
 /// Serves requests until shutdown.
 pub(crate) async fn serve(scheduler: Arc<Scheduler>, shutdown: CancellationToken) {

@@ -17,6 +17,7 @@ pub mod lineage;
 pub mod pause;
 pub mod quarantine;
 pub mod retention;
+pub mod role;
 pub mod submission;
 pub mod words;
 
@@ -27,5 +28,6 @@ pub use duty::{DutyKind, DutyState, Reason};
 pub use form::{Field, FieldType, Form};
 pub use id::{DepartmentId, DutyId, FormId, Reference, SiteId, SubmissionId};
 pub use pause::Pausable;
+pub use role::Role;
 pub use submission::{Kind, State, Submission};
 pub use words::{Language, Words};

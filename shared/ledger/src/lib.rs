@@ -6,6 +6,7 @@
 //! What this crate is not: it holds no key and opens no payload; what it stores of an answer is sealed by the vault
 //! before it comes here.
 
+mod act;
 mod arrival;
 mod backlog;
 mod counter;
@@ -25,12 +26,14 @@ mod pause;
 mod quarantine;
 mod read;
 mod registration;
+pub mod requests;
 mod restore;
 mod schedule;
 mod schema;
 
 use store::{Store, StoreError, Url};
 
+pub use act::ActRow;
 pub use backlog::{Backlog, IN_TIME};
 pub use counter::Counter;
 pub use duty::{CertificateEnd, Claim, Decision, DutyFilter, DutyRow, Outcome, Settled, UntoldHeld};

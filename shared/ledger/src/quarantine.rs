@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use store::{Row, StoreError, Tx, Value};
 
+use crate::act::of_departments;
 use crate::counter::{Counter, Scope};
 use crate::intake::add_duty;
 use crate::outbox::{EventData, SiteEvent, leaf, tell};
@@ -85,6 +86,8 @@ pub struct QuarantineFilter {
     pub since: Option<Timestamp>,
     /// Only those that wait for a decision.
     pub waiting: bool,
+    /// Of these departments; of all where there is none.
+    pub departments: Vec<DepartmentId>,
 }
 
 /// A sealed message and where it stands.
@@ -216,7 +219,10 @@ impl Ledger {
         self.read(move |tx| {
             let mut given = values(&filter).to_vec();
             given.push(limit.into());
-            let sql = format!("SELECT {COLUMNS} FROM quarantine WHERE {MATCHES} ORDER BY received_at, id LIMIT $7");
+            let sql = format!(
+                "SELECT {COLUMNS} FROM quarantine WHERE {MATCHES}{} ORDER BY received_at, id LIMIT $7",
+                of_departments("department", &filter.departments)
+            );
             tx.query(&sql, &given)?.iter().map(view).collect()
         })
         .await
@@ -274,7 +280,10 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Vec<SubmissionId>, StoreError> {
         self.write(move |tx| {
-            let sql = format!("SELECT id FROM quarantine WHERE {MATCHES} ORDER BY id");
+            let sql = format!(
+                "SELECT id FROM quarantine WHERE {MATCHES}{} ORDER BY id",
+                of_departments("department", &filter.departments)
+            );
             let filter = QuarantineFilter {
                 waiting: true,
                 ..filter

@@ -1,12 +1,13 @@
 //! What a person sees of submissions: ids, states and times, never content.
 
 use domain::disposal::{Rule, Why};
-use domain::{Disposal, DutyState, SubmissionId};
+use domain::{DepartmentId, Disposal, DutyState, SubmissionId};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{Row, StoreError, Tx, Value};
 
 use crate::Ledger;
+use crate::act::of_departments;
 
 /// A time from its milliseconds.
 pub(crate) fn time(millisecond: i64) -> Timestamp {
@@ -56,6 +57,9 @@ pub struct SubmissionView {
     pub site: String,
     /// The form.
     pub form: Option<String>,
+    /// The department that acts on it. Not in the timeline that sites and people are shown.
+    #[serde(skip)]
+    pub department: Option<String>,
     /// `message` or `registration`.
     pub kind: Option<String>,
     /// Its number among the versions.
@@ -94,10 +98,11 @@ pub struct SubmissionFilter {
     pub state: Option<String>,
     /// Taken at or after this time.
     pub since: Option<Timestamp>,
+    /// Of these departments; of all where there is none.
+    pub departments: Vec<DepartmentId>,
 }
 
-const COLUMNS: &str =
-    "id, reference, site, form, kind, version, latest, state, received_at, deleted_at, site_copy, test, rule";
+const COLUMNS: &str = "id, reference, site, form, kind, version, latest, state, received_at, deleted_at, site_copy, test, rule, department";
 
 impl Ledger {
     /// The newest submissions that match, with their duties and without their evidence.
@@ -122,8 +127,9 @@ impl Ledger {
             let sql = format!(
                 "SELECT {COLUMNS} FROM submission
                  WHERE (CAST($1 AS TEXT) IS NULL OR site = $1) AND (CAST($2 AS TEXT) IS NULL OR form = $2)
-                 AND (CAST($3 AS TEXT) IS NULL OR state = $3) AND (CAST($4 AS BIGINT) IS NULL OR received_at >= $4)
-                 ORDER BY id DESC LIMIT $5"
+                 AND (CAST($3 AS TEXT) IS NULL OR state = $3) AND (CAST($4 AS BIGINT) IS NULL OR received_at >= $4){}
+                 ORDER BY id DESC LIMIT $5",
+                of_departments("department", &filter.departments)
             );
             let rows = tx.query(&sql, &values)?;
             rows.iter().map(|row| view(tx, row, now, false)).collect()
@@ -192,6 +198,7 @@ fn view(tx: &mut Tx<'_>, row: &Row, now: Timestamp, whole: bool) -> Result<Submi
         reference: row.opt_text(1)?.map(str::to_owned),
         site: row.text(2)?.to_owned(),
         form: row.opt_text(3)?.map(str::to_owned),
+        department: row.opt_text(13)?.map(str::to_owned),
         kind: row.opt_text(4)?.map(str::to_owned),
         version: row.int(5)?,
         superseded: row.int(6)? == 0,
@@ -266,7 +273,7 @@ fn evidence(tx: &mut Tx<'_>, id: &str) -> Result<Vec<EvidenceView>, StoreError> 
 
 fn quarantined(tx: &mut Tx<'_>, id: &str) -> Result<Option<SubmissionView>, StoreError> {
     let row = tx.one(
-        "SELECT site, form, state, reason, received_at, test, why FROM quarantine WHERE id = $1",
+        "SELECT site, form, state, reason, received_at, test, department FROM quarantine WHERE id = $1",
         &[id.into()],
     )?;
     let Some(row) = row else { return Ok(None) };
@@ -281,6 +288,7 @@ fn quarantined(tx: &mut Tx<'_>, id: &str) -> Result<Option<SubmissionView>, Stor
         reference: None,
         site: row.text(0)?.to_owned(),
         form: row.opt_text(1)?.map(str::to_owned),
+        department: row.opt_text(6)?.map(str::to_owned),
         kind: None,
         version: 1,
         superseded: false,

@@ -16,6 +16,7 @@ pub(crate) const OPTIONS: Options = Options {
         Migration { sql: JOURNAL },
         Migration { sql: TOLD },
         Migration { sql: PURGE },
+        Migration { sql: CONSOLE },
     ],
     writers: 4,
     readers: 2,
@@ -98,6 +99,13 @@ CREATE TABLE journal_filing (
 );
 CREATE INDEX journal_filing_submission ON journal_filing (submission);
 CREATE TABLE journal_progress (duty TEXT PRIMARY KEY, step TEXT NOT NULL)";
+
+/// What the console looks up: who did what, among all leaves; and how many registrations an event has.
+const CONSOLE: &str = "
+CREATE INDEX leaf_actor ON leaf (seq) WHERE actor IS NOT NULL;
+CREATE INDEX submission_registered ON submission (event, id)
+    WHERE state = 'open' AND kind = 'registration' AND late = 0;
+CREATE INDEX duty_unextracted ON duty (submission) WHERE kind = 'extract' AND state NOT IN ('done', 'cancelled')";
 
 /// What departments were told of: mails that are held, and certificates that end.
 const TOLD: &str = "

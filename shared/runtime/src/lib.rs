@@ -27,5 +27,5 @@ pub use forms::Forms;
 pub use harden::harden;
 pub use health::{Check, Health};
 pub use probes::{Probes, serve_probes};
-pub use start::{ConfigArgs, Context, command, start, until_done};
+pub use start::{ConfigArgs, Context, command, start, start_page, until_done};
 pub use supervise::supervised;

@@ -80,7 +80,8 @@ impl Probes {
                 metrics_handle().run_upkeep();
             }
         };
-        let server = axum::serve(self.listener, self.router).with_graceful_shutdown(shutdown.cancelled_owned());
+        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(self.listener, service).with_graceful_shutdown(shutdown.cancelled_owned());
         tokio::select! {
             // axum's server retries what fails on its socket, and so ends only with the shutdown.
             _ = server => {}

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, DEFAULT_PATH, Findings, Layers, Loaded};
 use crate::exit::{self, code_of};
-use crate::{Clock, Health, Probes, harden, logging, supervised};
+use crate::{Clock, Health, Probes, harden, logging, probes, supervised};
 
 /// After SIGTERM the services have 25 seconds for what is in hand; what hangs longer is cut off.
 const HARD_STOP: Duration = Duration::from_secs(30);
@@ -137,7 +138,17 @@ where
     F: FnOnce(Arc<Loaded>, Context) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let code = start_from(name, std::env::args_os(), listen, run).await;
+    start_page(name, listen, |_, _| Ok(Router::new()), run).await
+}
+
+/// As [`start`], for a service that serves a page beside its probes.
+pub async fn start_page<P, F, Fut>(name: &'static str, listen: fn(&Config) -> &str, page: P, run: F) -> ExitCode
+where
+    P: FnOnce(&Arc<Loaded>, &Context) -> anyhow::Result<Router>,
+    F: FnOnce(Arc<Loaded>, Context) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let code = start_from(name, std::env::args_os(), listen, page, run).await;
     // The runtime waits for its threads; one that hangs would keep the process for ever.
     std::thread::spawn(move || {
         std::thread::sleep(PARTING);
@@ -146,13 +157,15 @@ where
     code.into()
 }
 
-async fn start_from<F, Fut>(
+async fn start_from<P, F, Fut>(
     name: &'static str,
     line: impl IntoIterator<Item = OsString>,
     listen: fn(&Config) -> &str,
+    page: P,
     run: F,
 ) -> u8
 where
+    P: FnOnce(&Arc<Loaded>, &Context) -> anyhow::Result<Router>,
     F: FnOnce(Arc<Loaded>, Context) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
@@ -179,7 +192,7 @@ where
     for warning in loaded.warnings.iter() {
         warn!("{warning}");
     }
-    match serve(name, Arc::new(loaded), listen, run).await {
+    match serve(name, Arc::new(loaded), listen, page, run).await {
         Ok(()) => exit::OK,
         Err(failure) => {
             error!("{name} ends: {failure:#}");
@@ -195,6 +208,7 @@ pub fn command(name: &'static str) -> clap::Command {
         "kvit-intake" => "Takes submissions, checks, composes, seals, and records what is owed",
         "kvit-mailer" => "Sends the sealed mails",
         "kvit-journaliser" => "Writes the journal",
+        "kvit-console" => "Serves the web page and the JSON API for operations",
         "kvit-scheduler" => "Does what time decides: dispatches, closes, extracts, purges",
         _ => "A service of Kvit",
     };
@@ -212,13 +226,21 @@ fn usage(error: &clap::Error) -> u8 {
     if error.use_stderr() { exit::USAGE } else { exit::OK }
 }
 
-async fn serve<F, Fut>(name: &str, loaded: Arc<Loaded>, listen: fn(&Config) -> &str, run: F) -> anyhow::Result<()>
+async fn serve<P, F, Fut>(
+    name: &str,
+    loaded: Arc<Loaded>,
+    listen: fn(&Config) -> &str,
+    page: P,
+    run: F,
+) -> anyhow::Result<()>
 where
+    P: FnOnce(&Arc<Loaded>, &Context) -> anyhow::Result<Router>,
     F: FnOnce(Arc<Loaded>, Context) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let context = Context::new();
-    let probes = Probes::bind(listen(&loaded.config), context.health.clone()).await?;
+    let router = probes::router(context.health.clone()).merge(page(&loaded, &context)?);
+    let probes = Probes::bind_with(listen(&loaded.config), router).await?;
     info!(listen = %probes.address(), "{name} {} starts", env!("CARGO_PKG_VERSION"));
     // The probes answer until the very end, so that a supervisor sees the draining.
     let served = CancellationToken::new();
@@ -304,6 +326,7 @@ mod tests {
             "kvit-intake",
             line.collect::<Vec<_>>(),
             |config| &config.intake.listen,
+            |_, _| Ok(Router::new()),
             run,
         )
         .await

@@ -5,6 +5,7 @@
 
 mod background;
 mod certificates;
+pub mod cron;
 mod leases;
 mod notices;
 mod open;

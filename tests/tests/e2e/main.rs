@@ -4,6 +4,10 @@
 
 mod alarms;
 mod canary;
+mod console;
+mod console_browser;
+mod console_load;
+mod console_table;
 mod events;
 mod faults;
 mod held;

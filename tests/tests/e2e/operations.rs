@@ -122,7 +122,7 @@ impl Supervisor {
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_hears_that_a_service_runs_lives_and_stops() -> anyhow::Result<()> {
     let bed = TestBed::prepare().await?;
-    for name in SERVICES {
+    for name in SERVICES.into_iter().chain(["kvit-console"]) {
         let path = bed.path(&format!("{name}.notify"));
         let socket = UnixDatagram::bind(&path)?;
         socket.set_nonblocking(true)?;

@@ -150,7 +150,7 @@ async fn list(ledger: &Ledger, vault: &Vault, covers: Vec<SubmissionId>, now: Ti
 }
 
 /// So many registrations for two events, half of them in confirmed lists.
-async fn fill(bed: &TestBed, many: usize) -> anyhow::Result<()> {
+pub(crate) async fn fill(bed: &TestBed, many: usize) -> anyhow::Result<()> {
     let loaded = Loaded::load(&bed.config()).map_err(|findings| anyhow::anyhow!("{findings}"))?;
     let keys = worker::Keys {
         registration: true,

@@ -1,12 +1,13 @@
 //! What a person sees of duties, and may do with them.
 
-use domain::{DutyId, Reason};
+use domain::{DepartmentId, DutyId, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{Row, StoreError, Tx, Value};
 
 use super::settle::{Outcome, settle};
 use crate::Ledger;
+use crate::act::of_departments;
 use crate::outbox::leaf_of_duty;
 use crate::read::time;
 
@@ -29,6 +30,8 @@ pub struct DutyFilter {
     pub site: Option<String>,
     /// Begun at or after this time.
     pub since: Option<Timestamp>,
+    /// Of these departments; of all where there is none.
+    pub departments: Vec<DepartmentId>,
 }
 
 /// A duty as a person sees it.
@@ -77,6 +80,9 @@ const MATCHES: &str = "(CAST($1 AS TEXT) IS NULL OR duty.id = $1)
     AND (CAST($7 AS TEXT) IS NULL OR submission.site = $7)
     AND (CAST($8 AS BIGINT) IS NULL OR duty.created_at >= $8)";
 
+/// The department that a duty concerns.
+const DEPARTMENT: &str = "COALESCE(duty.department, submission.department)";
+
 fn values(filter: &DutyFilter) -> Vec<Value> {
     vec![
         filter.id.clone().into(),
@@ -120,7 +126,10 @@ impl Ledger {
         self.read(move |tx| {
             let mut given = values(&filter);
             given.push(limit.into());
-            let sql = format!("{VIEW} WHERE {MATCHES} ORDER BY duty.created_at DESC, duty.id LIMIT $9");
+            let sql = format!(
+                "{VIEW} WHERE {MATCHES}{} ORDER BY duty.created_at DESC, duty.id LIMIT $9",
+                of_departments(DEPARTMENT, &filter.departments)
+            );
             tx.query(&sql, &given)?.iter().map(view).collect()
         })
         .await
@@ -205,9 +214,10 @@ impl Decision {
 
 fn decidable(tx: &mut Tx<'_>, filter: &DutyFilter, decision: Decision) -> Result<Vec<DutyId>, StoreError> {
     let sql = format!(
-        "SELECT duty.id FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES} AND {}
+        "SELECT duty.id FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES} AND {}{}
          ORDER BY duty.submission, duty.id",
-        decision.applies()
+        decision.applies(),
+        of_departments(DEPARTMENT, &filter.departments)
     );
     tx.query(&sql, &values(filter))?
         .iter()

@@ -1,5 +1,6 @@
 //! What the types of `kvit.toml` cannot say.
 
+use domain::Role;
 use domain::basis::Basis;
 use domain::form_check::Fault;
 
@@ -28,6 +29,7 @@ pub(crate) fn check(config: &Config) -> Vec<Fault> {
             "`evidence.copy_dir` is `evidence.dir` itself",
         ));
     }
+    console(config, &mut faults);
     sites(config, &mut faults);
     departments(config, &mut faults);
     journal_targets(config, &mut faults);
@@ -107,6 +109,49 @@ fn listening(config: &Config, faults: &mut Vec<Fault>) {
         {
             let message = format!("`{service}.listen` is also `{other}.listen`: both cannot run on one machine");
             faults.push(Fault::warning(&[*service, "listen"], message));
+        }
+    }
+}
+
+/// Who may log in, and that no password crosses a network in plaintext.
+fn console(config: &Config, faults: &mut Vec<Fault>) {
+    let console = &config.console;
+    if !address::is_local(format::listen_host(&console.listen)) && console.proxies.is_empty() {
+        let message = "`console.listen` can be reached from other machines, in plaintext: listen on 127.0.0.1, or put a \
+                       proxy that speaks TLS in front of it and name its address in `console.proxies`";
+        faults.push(Fault::refused(&["console", "listen"], message));
+    }
+    for proxy in &console.proxies {
+        if proxy.parse::<std::net::IpAddr>().is_err() {
+            let message = format!("`console.proxies` has {proxy:?}, which is no IP address");
+            faults.push(Fault::refused(&["console", "proxies"], message));
+        }
+    }
+    if console.user_header.is_some() && console.proxies.is_empty() {
+        let message = "`console.user_header` is believed from `console.proxies` alone, and there is none";
+        faults.push(Fault::refused(&["console", "user_header"], message));
+    }
+    for (n, (id, user)) in console.users.iter().enumerate() {
+        let mut refuse = |message: String| faults.push(Fault::refused(&["console", "users", id], message));
+        if user.login.trim().is_empty() || console.users.values().take(n).any(|other| other.login == user.login) {
+            refuse(format!("`console.users.{id}.login` is empty, or another's too"));
+        }
+        if user.password_hash.is_some() && user.password_hash_file.is_some() {
+            refuse(format!(
+                "`console.users.{id}` has both `password_hash` and `password_hash_file`"
+            ));
+        }
+        if user.role == Role::Department && user.departments.is_empty() {
+            refuse(format!(
+                "`console.users.{id}` is a department's, and names none in `departments`"
+            ));
+        }
+        for department in &user.departments {
+            if !config.departments.contains_key(department) {
+                refuse(format!(
+                    "`console.users.{id}.departments`: no department {department} is configured"
+                ));
+            }
         }
     }
 }

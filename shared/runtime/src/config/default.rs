@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use indexmap::IndexMap;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
@@ -82,6 +83,10 @@ impl Default for Console {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8080".into(),
+            proxies: Vec::new(),
+            user_header: None,
+            session: SignedDuration::from_hours(8),
+            users: IndexMap::new(),
         }
     }
 }

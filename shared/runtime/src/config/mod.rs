@@ -22,7 +22,7 @@ pub use domain::form_check::Weight;
 pub use findings::{Finding, Findings, Place};
 pub use layers::Layers;
 pub use load::{DEFAULT_PATH, Loaded};
-pub use parties::{CertificateFile, Department, Environment, JournalTarget, Recovery, Require, Site, TargetKind};
+pub use parties::{CertificateFile, Department, Environment, JournalTarget, Recovery, Require, Site, TargetKind, User};
 pub use secret::{ConfigError, Secret};
 pub use secret_files::SecretFile;
 pub use sections::{

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use domain::form::UnknownFields;
-use domain::{EmailAddress, Words};
+use domain::{DepartmentId, EmailAddress, Role, Words};
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,28 @@ pub struct Department {
     /// Whether every certificate must be usable, or one is enough.
     #[serde(default)]
     pub require: Require,
+}
+
+/// A person who may log in to the console.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The name to log in with.
+    pub login: String,
+    /// What this person may do.
+    #[schemars(with = "String", extend("enum" = ["viewer", "operator", "key-admin", "officer", "department"]))]
+    pub role: Role,
+    /// Only what concerns these departments; everything where there is none. The role `department` needs one.
+    #[serde(default)]
+    pub departments: Vec<DepartmentId>,
+    /// The password's argon2id hash, as `kvit user hash` prints it. Without one only a proxy can log the person in.
+    #[serde(default)]
+    #[schemars(extend("writeOnly" = true))]
+    pub password_hash: Option<Secret>,
+    /// File that holds `password_hash`.
+    #[serde(default)]
+    #[schemars(extend("format" = "path"))]
+    pub password_hash_file: Option<PathBuf>,
 }
 
 /// How many of a department's certificates must be usable for a mail to go out.

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::parties::{Department, JournalTarget, Recovery, Site};
+use super::parties::{Department, JournalTarget, Recovery, Site, User};
 use super::secret::Secret;
 use super::{default, parse};
 
@@ -359,9 +359,20 @@ pub struct Journal {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Console {
-    /// Where it listens.
+    /// Where it listens: outside this machine only behind a proxy that `proxies` names.
     #[schemars(extend("format" = "listen"))]
     pub listen: String,
+    /// The addresses of proxies in front of it, which speak TLS with the browsers.
+    pub proxies: Vec<String>,
+    /// The header in which such a proxy names the person that it has logged in, as `X-Remote-User`: their `login`. The
+    /// proxy must take the header out of what browsers send.
+    pub user_header: Option<String>,
+    /// How long a person stays logged in.
+    #[serde(with = "parse::duration")]
+    #[schemars(with = "String", extend("format" = "duration"))]
+    pub session: SignedDuration,
+    /// Who may log in, by the id that the evidence knows them by: choose ids that name nobody, as `op-1`.
+    pub users: IndexMap<String, User>,
 }
 
 /// When the regular jobs run: cron expressions of five fields, in `controller.time_zone`.

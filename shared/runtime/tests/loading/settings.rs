@@ -352,6 +352,35 @@ fn leaves_are_held_against_their_format() {
     assert!(told.contains("`[signing]` needs `key` or `key_file`"), "{told}");
 }
 
+/// G1: no password crosses a network in plaintext, and nobody is believed to be somebody unasked.
+#[test]
+fn a_console_that_strangers_could_use_is_refused() {
+    for (lines, words) in [
+        ("listen = \"0.0.0.0:8080\"", "in plaintext"),
+        ("listen = \"0.0.0.0:8080\"\nproxies = [\"proxy\"]", "no IP address"),
+        (
+            "user_header = \"X-Remote-User\"",
+            "believed from `console.proxies` alone",
+        ),
+        ("[console.users.a]\nlogin = \" \"\nrole = \"viewer\"", "is empty"),
+        ("[console.users.a]\nlogin = \"x\"\nrole = \"department\"", "names none"),
+        (
+            "[console.users.a]\nlogin = \"x\"\nrole = \"viewer\"\ndepartments = [\"no-such\"]",
+            "no department no-such",
+        ),
+        (
+            "[console.users.a]\nlogin = \"x\"\nrole = \"viewer\"\n[console.users.b]\nlogin = \"x\"\nrole = \"officer\"",
+            "or another's too",
+        ),
+    ] {
+        let told = only(&Folder::new().with("[smtp]", &format!("[console]\n{lines}\n[smtp]")));
+        assert!(told.contains(words), "{told}");
+    }
+    let behind =
+        "[console]\nlisten = \"0.0.0.0:8080\"\nproxies = [\"10.0.0.2\"]\nuser_header = \"X-Remote-User\"\n[smtp]";
+    Folder::new().with("[smtp]", behind).loaded();
+}
+
 #[test]
 fn what_only_deserves_a_look_is_a_warning() {
     let folder = Folder::new().with("[smtp]", "[intake]\nlisten = \"0.0.0.0:9101\"\n[smtp]");

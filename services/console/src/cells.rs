@@ -1,0 +1,157 @@
+//! How the answers of actions become cells, fields and forms of a page.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use url::form_urlencoded::byte_serialize;
+
+use crate::Console;
+use crate::auth::Signed;
+use crate::tables::{Choices, Kind, Offer};
+use crate::view::{Act, Cell, Field, Shell};
+
+pub(crate) fn plain(text: impl Into<String>) -> Cell {
+    Cell {
+        text: text.into(),
+        ..Cell::default()
+    }
+}
+
+/// A time by the controller's clocks.
+pub(crate) fn time(console: &Console, at: Timestamp) -> Cell {
+    let local = at.to_zoned(console.desk.loaded.config.controller.time_zone.clone());
+    Cell {
+        text: local.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        time: Some(at.to_string()),
+        ..Cell::default()
+    }
+}
+
+/// How old something is, as a person reads it; nothing where it is of no age.
+pub(crate) fn age(seconds: i64) -> String {
+    match seconds {
+        ..1 => "–".to_owned(),
+        1..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        172_800.. => format!("{} d", seconds / 86_400),
+    }
+}
+
+pub(crate) fn link(path: &str, key: &str, id: &str) -> String {
+    let id: String = byte_serialize(id.as_bytes()).collect();
+    format!("{path}?{key}={id}")
+}
+
+pub(crate) fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A value of a row, found in the row or in what it holds.
+fn found<'v>(row: &'v Value, key: &str) -> &'v Value {
+    match (&row[key], &row["last"][key]) {
+        (Value::Null, inner) => inner,
+        (value @ Value::Object(_), _) if !value["utc"].is_null() => &value["utc"],
+        (value, _) => value,
+    }
+}
+
+pub(crate) fn cell(shell: &Shell, row: &Value, key: &str, kind: Kind) -> Cell {
+    let text = text_of(found(row, key));
+    if text.is_empty() {
+        return match kind {
+            Kind::Submission if key != "submission" => Cell {
+                href: row["id"].as_str().map(|id| link("/submissions/show", "id", id)),
+                ..plain(text_of(&row["id"]))
+            },
+            _ => plain("–"),
+        };
+    }
+    match kind {
+        Kind::Text => plain(text),
+        Kind::Word => plain(shell.say(&text)),
+        Kind::Because => {
+            let phrase = format!("because-{text}");
+            let meaning = shell.say(&phrase);
+            Cell {
+                meaning: (meaning != phrase).then_some(meaning),
+                ..plain(text)
+            }
+        }
+        Kind::Time => match text.parse() {
+            Ok(at) => time(&shell.console, at),
+            Err(_) => plain(text),
+        },
+        Kind::Submission => {
+            let id = if key == "submission" {
+                &row["submission"]
+            } else {
+                &row["id"]
+            };
+            let shown = if key == "submission" {
+                &row["reference"]
+            } else {
+                &row[key]
+            };
+            Cell {
+                href: Some(link("/submissions/show", "id", &text_of(id))),
+                ..plain(text_of(if shown.is_null() { id } else { shown }))
+            }
+        }
+        Kind::Event => Cell {
+            href: Some(link("/events/show", "event", &text)),
+            ..plain(text)
+        },
+        Kind::Who => {
+            let name = shell.console.door.name_of(&text).unwrap_or(&text);
+            plain(name)
+        }
+    }
+}
+
+pub(crate) fn field(shell: &Shell, name: &'static str, choices: Choices, value: String, filter: bool) -> Field {
+    let words = choices.words(&shell.console.desk).into_iter();
+    Field {
+        name,
+        label: shell.say(&format!("field-{name}")),
+        value,
+        choices: words.map(|word| (word.clone(), shell.say(&word))).collect(),
+        required: !filter && choices.must(),
+        long: matches!(choices, Choices::Long),
+    }
+}
+
+/// The forms of a page that this person may send, where some fields are given already.
+pub(crate) fn acts(shell: &Shell, signed: &Signed, of: &[Offer], given: &[(&str, &str)]) -> Vec<Act> {
+    let may = |name: &str| operate::find(name).is_some_and(|action| signed.actor().may(action));
+    let forms = of.iter().filter(|(action, _)| may(action));
+    forms
+        .map(|&(action, fields)| {
+            let value = |name: &str| given.iter().find(|(given, _)| *given == name).map(|(_, value)| *value);
+            let open = fields.iter().filter(|(name, _)| value(name).is_none());
+            Act {
+                action,
+                label: shell.say(action),
+                fields: open
+                    .map(|&(name, choices)| field(shell, name, choices, String::new(), false))
+                    .collect(),
+                hidden: given
+                    .iter()
+                    .filter(|(name, _)| fields.iter().any(|(field, _)| field == name))
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+pub(crate) fn bulk(shell: &Shell, signed: &Signed, of: &[&'static str]) -> Vec<(&'static str, String)> {
+    let may = |name: &&&str| operate::find(name).is_some_and(|action| signed.actor().may(action));
+    of.iter()
+        .filter(may)
+        .map(|action| (*action, shell.say(action)))
+        .collect()
+}

@@ -1,0 +1,217 @@
+//! What a person does at the pages: an action, counted before and told of after; logging in and out; a language.
+
+use std::net::SocketAddr;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use operate::{Action, perform};
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use crate::api::{MOST, bounded, pairs};
+use crate::auth::Refused;
+use crate::cells::{cell, text_of};
+use crate::pages::{Here, ROWS, Who, failed, shell, to_login};
+use crate::tables::{Kind, TABLES};
+use crate::view::{Confirm, Keyboard, Listed, LogIn, Said, page};
+use crate::words;
+
+/// What an action would do, counted, before it is done.
+pub(crate) async fn confirm(
+    State(console): Here,
+    signed: Who,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let Some(Extension(signed)) = signed else {
+        return to_login();
+    };
+    let shell = shell(&console, &headers, Some(&signed), "confirm");
+    let query = query.unwrap_or_default();
+    let mut given: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let all = given.iter().find(|(name, _)| name == "all-of").cloned();
+    let selected = given.iter().find(|(name, _)| name == "do").cloned();
+    given.retain(|(name, value)| name != "all-of" && name != "do" && !value.is_empty());
+    if all.is_some() {
+        given.retain(|(name, _)| name != "ids");
+    } else if given.iter().any(|(name, _)| name == "ids") {
+        // The selected are meant by their ids alone.
+        given.retain(|(name, _)| name == "ids");
+    } else {
+        given.retain(|(name, _)| name == "id");
+    }
+    let action = all.or(selected).and_then(|(_, name)| operate::find(&name));
+    // Only what can be counted without being done: a page that is looked at changes nothing.
+    let counts = |action: &&Action| TABLES.iter().any(|table| table.bulk.contains(&action.name));
+    let Some(action) = action.filter(counts) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let text = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(&given)
+        .finish();
+    let mut args = pairs(text.as_bytes());
+    args["dry_run"] = json!(true);
+    let discards = action.name.ends_with(".discard");
+    if discards {
+        args["why"] = json!("counted");
+    }
+    match perform(&console.desk, signed.actor(), action.name, args).await {
+        Ok(answer) => {
+            let confirm = Confirm {
+                shell,
+                action: action.name,
+                matched: answer["matched"].as_u64().unwrap_or_default(),
+                discards,
+                hidden: given,
+            };
+            page(StatusCode::OK, &confirm)
+        }
+        Err(error) => failed(shell, &error, ""),
+    }
+}
+
+/// Does an action.
+pub(crate) async fn act(
+    State(console): Here,
+    signed: Who,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
+    let Some(Extension(signed)) = signed else {
+        return to_login();
+    };
+    let shell = shell(&console, &headers, Some(&signed), "result");
+    let Some(action) = operate::find(&name).filter(|action| action.changes) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    if body.len() > MOST {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    let args = pairs(&body);
+    let back = back_to(action);
+    if signed.actor().may(action)
+        && let Err(why) = bounded(action, &args)
+    {
+        return failed(shell, &runtime::Exit::usage(anyhow::anyhow!(why)).into(), back);
+    }
+    match perform(&console.desk, signed.actor(), action.name, args).await {
+        Ok(answer) => {
+            let mut said = Said {
+                lines: Vec::new(),
+                lists: Vec::new(),
+                error: None,
+                back: back.to_owned(),
+                shell,
+            };
+            tell(&mut said, "field", &answer);
+            page(StatusCode::OK, &said)
+        }
+        Err(error) => failed(shell, &error, back),
+    }
+}
+
+/// Lays out what an action answered: lists of things as tables, and the rest as lines.
+fn tell(said: &mut Said, name: &str, answer: &Value) {
+    for (key, value) in answer.as_object().into_iter().flatten() {
+        let name = format!("{name}-{key}");
+        let label = said.shell.say(&name);
+        match value {
+            Value::Object(_) => tell(said, &name, value),
+            Value::Array(rows) if rows.iter().all(Value::is_object) => {
+                let keys: Vec<_> = rows.first().and_then(Value::as_object).into_iter().flatten().collect();
+                let keys: Vec<_> = keys.into_iter().map(|(key, _)| key.as_str()).collect();
+                let kind = |key: &str| if key == "at" { Kind::Time } else { Kind::Text };
+                let row = |row: &Value| keys.iter().map(|key| cell(&said.shell, row, key, kind(key))).collect();
+                let listed = Listed {
+                    name: label,
+                    count: rows.len(),
+                    heads: keys.iter().map(|key| said.shell.say(&format!("field-{key}"))).collect(),
+                    rows: rows.iter().take(ROWS).map(row).collect(),
+                };
+                said.lists.push(listed);
+            }
+            Value::Array(values) => {
+                let texts: Vec<_> = values.iter().map(text_of).collect();
+                said.lines.push((label, texts.join(" · ")));
+            }
+            other => said.lines.push((label, text_of(other))),
+        }
+    }
+}
+
+/// The list that an action is done from.
+fn back_to(action: &Action) -> &'static str {
+    let table = TABLES.iter().find(|table| {
+        let of_rows = table.bulk.contains(&action.name);
+        of_rows || table.acts.iter().any(|(name, _)| *name == action.name)
+    });
+    table.map_or("", |table| table.path)
+}
+
+pub(crate) async fn keyboard(State(console): Here, signed: Who, headers: HeaderMap) -> Response {
+    let signed = signed.map(|Extension(signed)| signed);
+    let shell = shell(&console, &headers, signed.as_ref(), "keyboard");
+    page(StatusCode::OK, &Keyboard { shell })
+}
+
+pub(crate) async fn login(State(console): Here, headers: HeaderMap) -> Response {
+    let shell = shell(&console, &headers, None, "log-in");
+    let nobody = console.desk.loaded.config.console.users.is_empty();
+    let log_in = LogIn {
+        shell,
+        error: None,
+        nobody,
+    };
+    page(StatusCode::OK, &log_in)
+}
+
+pub(crate) async fn log_in(
+    State(console): Here,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let given = pairs(&body);
+    let who = (text_of(&given["login"]), text_of(&given["password"]));
+    let now = console.desk.clock.now();
+    let origin = console.door.origin(from, &headers);
+    let (status, error) = match console.door.log_in(origin, (&who.0, who.1), now).await {
+        Ok((token, _)) => {
+            let cookie = [(header::SET_COOKIE, console.door.cookie(&token, from))];
+            return (cookie, Redirect::to("/")).into_response();
+        }
+        Err(Refused::Wrong) => (StatusCode::UNAUTHORIZED, "wrong-password"),
+        Err(Refused::Slow) => (StatusCode::TOO_MANY_REQUESTS, "too-many-tries"),
+    };
+    let log_in = LogIn {
+        shell: shell(&console, &headers, None, "log-in"),
+        error: Some(error),
+        nobody: false,
+    };
+    page(status, &log_in)
+}
+
+pub(crate) async fn log_out(
+    State(console): Here,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    console.door.log_out(&headers);
+    (
+        [(header::SET_COOKIE, console.door.cookie("", from))],
+        Redirect::to("/login"),
+    )
+        .into_response()
+}
+
+/// Keeps the language that a person chooses.
+pub(crate) async fn language(body: Bytes) -> Response {
+    let language = if pairs(&body)["language"] == "da" { "da" } else { "en" };
+    let name = words::LANGUAGE;
+    let cookie = format!("{name}={language}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000");
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+}

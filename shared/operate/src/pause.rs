@@ -1,0 +1,90 @@
+//! Pauses: what rests waits in its place, is not tried, and is not given up.
+
+use broker::{JOURNAL_DUTIES, MAIL_DUTIES, submissions_queue};
+use domain::Pausable;
+use jiff::Timestamp;
+use ledger::Pause;
+use serde_json::{Value, json};
+
+use crate::args::{Pausing, Resuming};
+use crate::times::moment;
+use crate::{Call, Desk, data, unavailable, usage};
+
+pub(crate) async fn pause(call: Call<'_>, args: Pausing) -> anyhow::Result<Pause> {
+    if args.why.trim().is_empty() {
+        return Err(usage("--why is empty: say why, for the record"));
+    }
+    let known = names(call.desk, args.what);
+    if !known.contains(&args.name) {
+        let known = known.join(", ");
+        let message = format!("no {} {} is configured; there are: {known}", args.what, args.name);
+        return Err(data(message));
+    }
+    concerns(call, args.what, &args.name)?;
+    let now = call.now();
+    let pause = Pause {
+        until: until(call.desk, args.until.as_deref(), now)?,
+        what: args.what,
+        name: args.name,
+        why: args.why,
+        actor: Some(call.actor.id.clone()),
+        since: now,
+    };
+    // The ledger's own leaf names the actor.
+    call.desk.ledger.pause(pause.clone()).await.map_err(unavailable)?;
+    Ok(pause)
+}
+
+pub(crate) async fn resume(call: Call<'_>, args: Resuming) -> anyhow::Result<Value> {
+    let Resuming { what, name, why } = args;
+    concerns(call, what, &name)?;
+    let by = (Some(call.actor.id.clone()), why);
+    let resumed = call.desk.ledger.resume(what, name.clone(), by, call.now()).await;
+    if !resumed.map_err(unavailable)? {
+        return Err(data(format!("{what} {name} is not paused: see kvit status")));
+    }
+    Ok(json!({"what": what, "name": name, "resumed": true}))
+}
+
+fn concerns(call: Call<'_>, what: Pausable, name: &str) -> anyhow::Result<()> {
+    match what {
+        Pausable::Queue => call.concerns_all("a queue"),
+        Pausable::Department => match name.parse() {
+            Ok(department) => call.concerns(&department),
+            Err(_) => Err(data(format!("no department {name} is configured"))),
+        },
+        Pausable::Form => {
+            let forms = call.desk.loaded.forms.iter();
+            let mut departments = forms
+                .filter(|form| form.id.as_str() == name)
+                .map(|form| &form.department);
+            departments.try_for_each(|department| call.concerns(department))
+        }
+    }
+}
+
+/// What there is to pause.
+#[must_use]
+pub(crate) fn names(desk: &Desk, what: Pausable) -> Vec<String> {
+    let config = &desk.loaded.config;
+    let mut names: Vec<String> = match what {
+        Pausable::Queue => {
+            let duties = [MAIL_DUTIES, JOURNAL_DUTIES].map(str::to_owned);
+            config.sites.keys().map(submissions_queue).chain(duties).collect()
+        }
+        Pausable::Department => config.departments.keys().map(ToString::to_string).collect(),
+        Pausable::Form => desk.loaded.forms.iter().map(|form| form.id.to_string()).collect(),
+    };
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn until(desk: &Desk, until: Option<&str>, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+    let Some(text) = until else { return Ok(None) };
+    let until = moment(text, &desk.loaded.config.controller.time_zone)?;
+    if until <= now {
+        return Err(usage(format!("--until {until} has passed")));
+    }
+    Ok(Some(until))
+}

@@ -1,0 +1,153 @@
+//! What runs when, how it went the last time, and a run now: by the scheduler that has the keys, or, dry, what it would
+//! do.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ledger::RunRow;
+use ledger::requests::{OfSchedule, RUN_SCHEDULE};
+use runtime::Exit;
+use serde::Serialize;
+use serde_json::{Value, json};
+use worker::cron::{Expression, schedules};
+
+use crate::args::Running;
+use crate::times::local;
+use crate::{Call, Desk, ask, forecast, unavailable, usage};
+
+/// A schedule with its last and next run.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    /// Its name.
+    pub name: &'static str,
+    /// Its five fields.
+    pub cron: String,
+    /// The same in words.
+    pub words: String,
+    /// The zone that its times are in.
+    pub time_zone: String,
+    /// How it went the last time.
+    pub last: Option<Last>,
+    /// When it runs next.
+    pub next: Option<Planned>,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub struct Last {
+    /// The run.
+    #[serde(flatten)]
+    pub run: RunRow,
+    /// How long it took.
+    pub seconds: Option<f64>,
+}
+
+/// A planned time.
+#[derive(Debug, Serialize)]
+pub struct Planned {
+    /// RFC 3339, with the offset that holds then.
+    pub local: String,
+    /// The same in UTC.
+    pub utc: Timestamp,
+}
+
+/// Every schedule.
+///
+/// # Errors
+///
+/// Where the ledger is away (69).
+pub async fn list(desk: &Desk) -> anyhow::Result<Vec<Listed>> {
+    let config = &desk.loaded.config;
+    let zone = &config.controller.time_zone;
+    let mut listed = Vec::new();
+    for schedule in schedules(config)? {
+        let runs = desk.ledger.runs(schedule.name.to_owned(), 1).await;
+        listed.push(Listed {
+            name: schedule.name,
+            words: schedule.expression.describe(),
+            cron: schedule.text,
+            time_zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+            last: runs.map_err(unavailable)?.into_iter().next().map(Last::new),
+            next: planned(&schedule.expression, zone, desk.clock.now(), 1).pop(),
+        });
+    }
+    Ok(listed)
+}
+
+impl Last {
+    /// A run with how long it took.
+    #[must_use]
+    pub fn new(run: RunRow) -> Self {
+        let lasted = run.ended_at.map(|ended| ended.duration_since(run.started_at));
+        Self {
+            seconds: lasted.map(|lasted| lasted.as_secs_f64()),
+            run,
+        }
+    }
+}
+
+/// The next planned times, each after the one before.
+#[must_use]
+pub fn planned(expression: &Expression, zone: &TimeZone, from: Timestamp, count: usize) -> Vec<Planned> {
+    let mut times = Vec::new();
+    let mut time = from;
+    while times.len() < count {
+        let Some(next) = expression.after(time).filter(|next| *next > time) else {
+            break;
+        };
+        times.push(Planned {
+            local: local(next, zone),
+            utc: next,
+        });
+        time = next;
+    }
+    times
+}
+
+pub(crate) async fn run(call: Call<'_>, args: Running) -> anyhow::Result<Value> {
+    let Running { name, dry_run } = args;
+    let known = schedules(&call.desk.loaded.config)?;
+    let Some(schedule) = known.iter().find(|schedule| schedule.name == name) else {
+        let names: Vec<_> = known.iter().map(|schedule| schedule.name).collect();
+        return Err(usage(format!(
+            "no schedule is named {name:?}: there are {}",
+            names.join(", ")
+        )));
+    };
+    call.concerns_all("a schedule")?;
+    match (dry_run, schedule.name) {
+        (false, _) => run_now(call, name).await,
+        (true, "purge") => forecast::purge(call).await,
+        (true, "extract") => extract(call).await,
+        (true, _) => Err(usage(format!(
+            "{name} has no dry run: it deletes nothing, and mails no registration"
+        ))),
+    }
+}
+
+async fn run_now(call: Call<'_>, name: String) -> anyhow::Result<Value> {
+    call.record(name.clone()).await?;
+    let asked = OfSchedule { name: name.clone() };
+    let answer = ask(call.desk, "scheduler", RUN_SCHEDULE, &asked).await?;
+    let outcome = answer["outcome"].as_str().or(answer["error"].as_str());
+    let outcome = outcome.unwrap_or("it runs elsewhere");
+    if answer["error"].is_string() || outcome.starts_with("failed") {
+        return Err(Exit::unavailable(anyhow::anyhow!("{name}: {outcome}")).into());
+    }
+    Ok(answer)
+}
+
+/// Which events would have a list made.
+async fn extract(call: Call<'_>) -> anyhow::Result<Value> {
+    let (ledger, now) = (&call.desk.ledger, call.now());
+    let mut due = Vec::new();
+    for event in ledger.events().await.map_err(unavailable)? {
+        if event.deadline.is_none_or(|deadline| deadline > now) {
+            continue;
+        }
+        let waiting = ledger.registered(event.id.clone(), true).await.map_err(unavailable)?;
+        if !waiting.is_empty() {
+            due.push(json!({"event": event.id, "registrations": waiting.len()}));
+        }
+    }
+    Ok(json!({"dry_run": true, "extracts": due}))
+}
