@@ -167,7 +167,9 @@ fn shape(body: &[u8], form: &Arc<Form>) -> anyhow::Result<Incoming> {
 }
 
 fn checked(incoming: &Incoming, form: &Form) -> anyhow::Result<Checked> {
-    check(incoming, form, UnknownFields::Deliver).ok().context("the message is refused")
+    check(incoming, form, UnknownFields::Deliver)
+        .ok()
+        .context("the message is refused")
 }
 
 /// Claims so many of a ledger's duties; or settles them, when all are claimed.

@@ -10,6 +10,10 @@ const HEARTBEAT: u16 = 10;
 /// How long a TCP connection may take, in milliseconds.
 const TCP_TIMEOUT: u64 = 10_000;
 
+/// The most bytes of a frame. lapin keeps room for 32 frames in each direction of a connection, and RabbitMQ would agree to
+/// 128 KiB: 8 MiB for each connection, idle or not.
+const FRAME: u32 = 32 * 1024;
+
 /// `host:port` of an AMQP URL, fit for messages: no user, no password, no virtual host.
 #[must_use]
 pub fn host_of(url: &str) -> String {
@@ -91,6 +95,7 @@ fn read(url: &str) -> Option<AMQPUri> {
     }
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
     uri.query.connection_timeout.get_or_insert(TCP_TIMEOUT);
+    uri.query.frame_max.get_or_insert(FRAME);
     Some(uri)
 }
 

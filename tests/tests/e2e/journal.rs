@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use kvit_tests::{TestBed, kvit, kvit_reads, until};
 pub(crate) use kvit_tests::{CASE, CPR, application};
+use kvit_tests::{TestBed, kvit, kvit_reads, until};
 use serde_json::{Value, json};
 
 /// Waits until the journal has so many entries, and gives them.

@@ -50,7 +50,10 @@ async fn nothing_is_lost_by_kills(engine: Engine) -> anyhow::Result<()> {
     load.send(&bed, rest).await?;
     let again = came_through(&bed, &load, PATIENCE).await?;
     let explained = each_copy_has_its_kill(&bed, &fleet.deaths("kvit-mailer"))?;
-    ensure!(explained == again, "{again} went out again, and {explained} have their kill");
+    ensure!(
+        explained == again,
+        "{again} went out again, and {explained} have their kill"
+    );
     fleet.ensure_alive()?;
     let sent = i64::from(load.reports + load.malformed);
     Tally::nothing_lost(sent, again, kills).say("kills at every fail point and at random", engine);

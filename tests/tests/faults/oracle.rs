@@ -104,7 +104,10 @@ pub(crate) fn each_copy_has_its_kill(bed: &TestBed, deaths: &[Instant]) -> anyho
             ensure!(killed, "{id} went out again, and no mailer was killed between the two");
             let said = &connections[before.connection].transcript;
             let left = said.last().is_some_and(|command| command.eq_ignore_ascii_case("QUIT"));
-            ensure!(!left, "{id} went out again, though its mailer had ended the connection itself");
+            ensure!(
+                !left,
+                "{id} went out again, though its mailer had ended the connection itself"
+            );
             again += 1;
         }
     }

@@ -38,7 +38,10 @@ async fn two_of_every_service_share_one_ledger_and_one_is_enough() -> anyhow::Re
     load.send(&bed, scaled(10, 500)).await?;
     let again = came_through(&bed, &load, PATIENCE).await?;
     let explained = each_copy_has_its_kill(&bed, &first.deaths("kvit-mailer"))?;
-    ensure!(explained == again, "{again} went out again, and {explained} have their kill");
+    ensure!(
+        explained == again,
+        "{again} went out again, and {explained} have their kill"
+    );
 
     let (before, cases) = (bed.figures().await?.accepted, scaled(10, 90_u32));
     for n in 0..cases {
