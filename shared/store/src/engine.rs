@@ -17,9 +17,10 @@ const PATIENCE: (i32, i32) = (20, 10_000);
 /// At so many pages of the write-ahead log their content moves into the database. What is written often moves once.
 const CHECKPOINT_PAGES: i64 = 4000;
 
-/// How much of the database a connection keeps in memory, in KiB (SQLite counts it as a negative number of pages). The
-/// inner pages of the indexes of a million submissions fit.
-const CACHE_KIB: i64 = 16 * 1024;
+/// How much of the database a connection that writes keeps in memory, and one that reads, in KiB (SQLite counts it as a
+/// negative number of pages). The inner pages of the indexes of a million submissions fit into the first. After another
+/// process's commit all of it is read anew, from the system's cache, so a reader's need not hold more than a look needs.
+const CACHE_KIB: (i64, i64) = (16 * 1024, 4 * 1024);
 
 /// The advisory lock that lets one process at a time grow a PostgreSQL schema: "kvit" in ASCII.
 const MIGRATION_LOCK: i64 = 0x6b76_6974;
@@ -65,7 +66,7 @@ impl Connection {
     /// Opens the store, grows its schema where needed, and answers the connection.
     pub(crate) fn open(url: &Url, options: Options, read_only: bool) -> Result<Self, StoreError> {
         let engine = match url {
-            Url::Sqlite(path) => Engine::Sqlite(Box::new(open_sqlite(path, options.journal)?)),
+            Url::Sqlite(path) => Engine::Sqlite(Box::new(open_sqlite(path, options.journal, read_only)?)),
             Url::Postgres(url) => Engine::Postgres(Box::new(open_postgres(url, options.schema)?)),
         };
         let mut connection = Self { engine, lane: 0 };
@@ -150,7 +151,7 @@ fn schema_version(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
-fn open_sqlite(path: &Path, journal: Journal) -> Result<rusqlite::Connection, StoreError> {
+fn open_sqlite(path: &Path, journal: Journal, read_only: bool) -> Result<rusqlite::Connection, StoreError> {
     create_private(path);
     let mut connection = rusqlite::Connection::open(path)?;
     connection.busy_handler(Some(wait_for_lock))?;
@@ -166,7 +167,8 @@ fn open_sqlite(path: &Path, journal: Journal) -> Result<rusqlite::Connection, St
         });
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    let cache = if read_only { CACHE_KIB.1 } else { CACHE_KIB.0 };
+    connection.pragma_update(None, "cache_size", -cache)?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     // A plan that depends on bound values is made anew at every call: a tenth of the mailer's time.
