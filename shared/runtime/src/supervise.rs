@@ -4,7 +4,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::interval;
+use tokio::sync::oneshot;
+use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
@@ -14,6 +15,9 @@ use crate::Health;
 const SAY: Duration = Duration::from_secs(5);
 /// So much may wait to be said; what comes while a supervisor does not listen is not said.
 const WAITING: usize = 8;
+
+/// How long the end of a service waits for its supervisor to hear of it.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Something to tell the supervisor.
 enum Said {
@@ -32,7 +36,7 @@ pub async fn supervised(health: Health, shutdown: CancellationToken, ended: Canc
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
-    let supervisor = listen();
+    let (supervisor, told) = listen();
     say(&supervisor, Said::Ready);
     let watchdog = sd_notify::watchdog_enabled();
     let mut ticks = interval(watchdog.map_or(SAY, |within| (within / 4).min(SAY)));
@@ -40,11 +44,13 @@ pub async fn supervised(health: Health, shutdown: CancellationToken, ended: Canc
     let mut said_stuck = false;
     loop {
         tokio::select! {
-            () = ended.cancelled() => return,
+            // A service that ends at once has still been told to stop.
+            biased;
             () = shutdown.cancelled(), if !stopping => {
                 stopping = true;
                 say(&supervisor, Said::Stopping);
             }
+            () = ended.cancelled() => break,
             _ = ticks.tick() => {
                 say(&supervisor, Said::Status(status(&health)));
                 match health.overdue() {
@@ -58,6 +64,8 @@ pub async fn supervised(health: Health, shutdown: CancellationToken, ended: Canc
             }
         }
     }
+    drop(supervisor);
+    let _heard = timeout(PARTING, told).await;
 }
 
 /// One line for `systemctl status`.
@@ -75,15 +83,17 @@ fn status(health: &Health) -> String {
 }
 
 /// A thread that tells the supervisor, because telling waits while the supervisor does not listen, and nothing of the
-/// service may wait for that. It ends with the sender.
-fn listen() -> SyncSender<Said> {
+/// service may wait for that. It ends with the sender, and then the receiver has its answer.
+fn listen() -> (SyncSender<Said>, oneshot::Receiver<()>) {
     let (supervisor, said) = sync_channel::<Said>(WAITING);
+    let (done, told) = oneshot::channel();
     std::thread::spawn(move || {
         for one in said {
             tell(&one);
         }
+        let _ = done.send(());
     });
-    supervisor
+    (supervisor, told)
 }
 
 fn say(supervisor: &SyncSender<Said>, said: Said) {
