@@ -75,9 +75,11 @@ pub(crate) fn reserve(tx: &mut Tx<'_>, id: &str) -> Result<Option<String>, Store
 
 /// Begins a deletion where disposal says so: step (a). Answers whether it began.
 pub(crate) fn begin(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-    if reserve(tx, id)?.as_deref() != Some("open") {
-        return Ok(false);
-    }
+    Ok(reserve(tx, id)?.as_deref() == Some("open") && begin_reserved(tx, id, now)?)
+}
+
+/// As [`begin`], of a submission that is reserved and open.
+fn begin_reserved(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
     let Some(Disposal::Delete(rule)) = judge(tx, id, now)? else {
         return Ok(false);
     };
@@ -135,9 +137,11 @@ impl Ledger {
             let mut begun = Vec::new();
             for id in ids {
                 let text = id.to_string();
-                reserve(tx, &text)?;
+                if reserve(tx, &text)?.as_deref() != Some("open") {
+                    continue;
+                }
                 end_unextracted(tx, &text, now)?;
-                if begin(tx, &text, now)? {
+                if begin_reserved(tx, &text, now)? {
                     begun.push(id);
                 }
             }
