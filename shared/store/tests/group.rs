@@ -141,12 +141,10 @@ async fn a_new_file_that_another_has_begun_to_write_is_opened() {
     let other = rusqlite::Connection::open(&path).expect("opened");
     other.execute_batch("BEGIN IMMEDIATE").expect("begun");
     let store = at(&path);
-    let added = add(&store, "a".to_owned());
-    let ends = async {
-        // Longer than it would take to be refused.
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        other.execute_batch("COMMIT").expect("committed");
-    };
-    let (added, ()) = tokio::join!(added, ends);
-    assert_eq!(added, Ok(1));
+    let mut added = Box::pin(add(&store, "a".to_owned()));
+    // A refusal would come at once.
+    let waits = tokio::time::timeout(std::time::Duration::from_millis(100), &mut added).await;
+    assert!(waits.is_err(), "{waits:?}");
+    other.execute_batch("COMMIT").expect("committed");
+    assert_eq!(added.await, Ok(1));
 }
