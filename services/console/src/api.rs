@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use operate::{ACTIONS, Action, perform};
-use runtime::exit;
+use runtime::{Exit, exit};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
@@ -61,19 +61,29 @@ async fn answer(
     } else {
         pairs(request.uri().query().unwrap_or_default().as_bytes())
     };
-    if signed.actor().may(action)
-        && let Err(why) = bounded(action, &args)
-    {
-        return refused(StatusCode::BAD_REQUEST, why);
-    }
-    match perform(&console.desk, signed.actor(), action.name, args).await {
+    match perform_bounded(&console, &signed, action, args).await {
         Ok(value) => Json(value).into_response(),
         Err(error) => refused(status_of(&error), &format!("{error:#}")),
     }
 }
 
+/// Does an action for whoever sent it, from a page or a program.
+pub(crate) async fn perform_bounded(
+    console: &Console,
+    signed: &Signed,
+    action: &'static Action,
+    args: Value,
+) -> anyhow::Result<Value> {
+    if signed.actor().may(action)
+        && let Err(why) = bounded(action, &args)
+    {
+        return Err(Exit::usage(anyhow::anyhow!(why)).into());
+    }
+    perform(&console.desk, signed.actor(), action.name, args).await
+}
+
 /// A discard of many says how many, so that it is never of more than a person saw.
-pub(crate) fn bounded(action: &Action, args: &Value) -> Result<(), &'static str> {
+fn bounded(action: &Action, args: &Value) -> Result<(), &'static str> {
     let is_discard = action.name.ends_with(".discard");
     let is_one = args["id"].is_string();
     let counts = matches!(&args["dry_run"], Value::Bool(true)) || args["dry_run"] == "true";

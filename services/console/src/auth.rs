@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, Salt};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use axum::response::Redirect;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use domain::Role;
@@ -67,6 +70,16 @@ pub(crate) enum How {
 pub(crate) struct Signed {
     pub(crate) person: Arc<Person>,
     pub(crate) how: How,
+}
+
+/// Pages are for those who are known; whoever is not, logs in. (The guard has said who it is.)
+impl<S: Sync> FromRequestParts<S> for Signed {
+    type Rejection = Redirect;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Redirect> {
+        let signed = parts.extensions.get::<Self>().cloned();
+        signed.ok_or_else(|| Redirect::to("/login"))
+    }
 }
 
 /// Why nobody was let in.

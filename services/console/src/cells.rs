@@ -7,7 +7,7 @@ use url::form_urlencoded::byte_serialize;
 use crate::Console;
 use crate::auth::Signed;
 use crate::tables::{Choices, Kind, Offer};
-use crate::view::{Act, Cell, Field, Shell};
+use crate::view::{Act, Cell, Field, Row, Shell};
 
 pub(crate) fn plain(text: impl Into<String>) -> Cell {
     Cell {
@@ -60,18 +60,15 @@ fn found<'v>(row: &'v Value, key: &str) -> &'v Value {
 }
 
 pub(crate) fn cell(shell: &Shell, row: &Value, key: &str, kind: Kind) -> Cell {
+    if matches!(kind, Kind::Submission) {
+        return submission(row, key);
+    }
     let text = text_of(found(row, key));
     if text.is_empty() {
-        return match kind {
-            Kind::Submission if key != "submission" => Cell {
-                href: row["id"].as_str().map(|id| link("/submissions/show", "id", id)),
-                ..plain(text_of(&row["id"]))
-            },
-            _ => plain("–"),
-        };
+        return plain("–");
     }
     match kind {
-        Kind::Text => plain(text),
+        Kind::Text | Kind::Submission => plain(text),
         Kind::Word => plain(shell.say(&text)),
         Kind::Because => {
             let phrase = format!("because-{text}");
@@ -85,22 +82,6 @@ pub(crate) fn cell(shell: &Shell, row: &Value, key: &str, kind: Kind) -> Cell {
             Ok(at) => time(&shell.console, at),
             Err(_) => plain(text),
         },
-        Kind::Submission => {
-            let id = if key == "submission" {
-                &row["submission"]
-            } else {
-                &row["id"]
-            };
-            let shown = if key == "submission" {
-                &row["reference"]
-            } else {
-                &row[key]
-            };
-            Cell {
-                href: Some(link("/submissions/show", "id", &text_of(id))),
-                ..plain(text_of(if shown.is_null() { id } else { shown }))
-            }
-        }
         Kind::Event => Cell {
             href: Some(link("/events/show", "event", &text)),
             ..plain(text)
@@ -110,6 +91,40 @@ pub(crate) fn cell(shell: &Shell, row: &Value, key: &str, kind: Kind) -> Cell {
             plain(name)
         }
     }
+}
+
+/// A submission by what the citizen quotes, else by its id; the row is its own, or one that names it.
+fn submission(row: &Value, key: &str) -> Cell {
+    let (id, quoted) = if key == "submission" {
+        (&row["submission"], &row["reference"])
+    } else {
+        (&row["id"], &row[key])
+    };
+    let (id, quoted) = (text_of(id), text_of(quoted));
+    if id.is_empty() {
+        return plain("–");
+    }
+    Cell {
+        href: Some(link("/submissions/show", "id", &id)),
+        ..plain(if quoted.is_empty() { id } else { quoted })
+    }
+}
+
+/// The rows of a list, each with the columns of its table.
+pub(crate) fn rows_of(shell: &Shell, rows: &Value, columns: &[(&'static str, Kind)]) -> Vec<Row> {
+    let rows = rows.as_array().into_iter().flatten().map(|row| Row {
+        id: row["id"].as_str().map(str::to_owned),
+        cells: columns.iter().map(|(key, kind)| cell(shell, row, key, *kind)).collect(),
+    });
+    rows.collect()
+}
+
+/// What one thing is, each fact under its name.
+pub(crate) fn facts_of(shell: &Shell, thing: &Value, facts: &[(&'static str, Kind)]) -> Vec<(String, Cell)> {
+    let facts = facts.iter();
+    facts
+        .map(|(key, kind)| (shell.say(&format!("field-{key}")), cell(shell, thing, key, *kind)))
+        .collect()
 }
 
 pub(crate) fn field(shell: &Shell, name: &'static str, choices: Choices, value: String, filter: bool) -> Field {

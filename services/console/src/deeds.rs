@@ -11,10 +11,10 @@ use operate::{Action, perform};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::api::{MOST, bounded, pairs};
-use crate::auth::Refused;
+use crate::api::{MOST, pairs, perform_bounded};
+use crate::auth::{Refused, Signed};
 use crate::cells::{cell, text_of};
-use crate::pages::{Here, ROWS, Who, failed, shell, to_login};
+use crate::pages::{Here, ROWS, failed, shell};
 use crate::tables::{Kind, TABLES};
 use crate::view::{Confirm, Keyboard, Listed, LogIn, Said, page};
 use crate::words;
@@ -22,13 +22,10 @@ use crate::words;
 /// What an action would do, counted, before it is done.
 pub(crate) async fn confirm(
     State(console): Here,
-    signed: Who,
+    signed: Signed,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some(Extension(signed)) = signed else {
-        return to_login();
-    };
     let shell = shell(&console, &headers, Some(&signed), "confirm");
     let query = query.unwrap_or_default();
     let mut given: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -76,14 +73,11 @@ pub(crate) async fn confirm(
 /// Does an action.
 pub(crate) async fn act(
     State(console): Here,
-    signed: Who,
+    signed: Signed,
     headers: HeaderMap,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Response {
-    let Some(Extension(signed)) = signed else {
-        return to_login();
-    };
     let shell = shell(&console, &headers, Some(&signed), "result");
     let Some(action) = operate::find(&name).filter(|action| action.changes) else {
         return StatusCode::NOT_FOUND.into_response();
@@ -93,12 +87,7 @@ pub(crate) async fn act(
     }
     let args = pairs(&body);
     let back = back_to(action);
-    if signed.actor().may(action)
-        && let Err(why) = bounded(action, &args)
-    {
-        return failed(shell, &runtime::Exit::usage(anyhow::anyhow!(why)).into(), back);
-    }
-    match perform(&console.desk, signed.actor(), action.name, args).await {
+    match perform_bounded(&console, &signed, action, args).await {
         Ok(answer) => {
             let mut said = Said {
                 lines: Vec::new(),
@@ -152,7 +141,7 @@ fn back_to(action: &Action) -> &'static str {
     table.map_or("", |table| table.path)
 }
 
-pub(crate) async fn keyboard(State(console): Here, signed: Who, headers: HeaderMap) -> Response {
+pub(crate) async fn keyboard(State(console): Here, signed: Option<Extension<Signed>>, headers: HeaderMap) -> Response {
     let signed = signed.map(|Extension(signed)| signed);
     let shell = shell(&console, &headers, signed.as_ref(), "keyboard");
     page(StatusCode::OK, &Keyboard { shell })

@@ -47,8 +47,8 @@ struct Looked {
 pub(crate) struct Live {
     desk: Desk,
     looked: Mutex<Looked>,
-    last_told: Mutex<Option<News>>,
-    told: watch::Sender<u64>,
+    /// How often something was new, and what was told last.
+    told: watch::Sender<(u64, Option<News>)>,
 }
 
 impl Live {
@@ -56,8 +56,7 @@ impl Live {
         Self {
             desk,
             looked: Mutex::default(),
-            last_told: Mutex::default(),
-            told: watch::Sender::new(0),
+            told: watch::Sender::default(),
         }
     }
 
@@ -69,11 +68,13 @@ impl Live {
         }
         let Ok(now) = self.snapshot().await else { return };
         let news = Some(shown(&now));
-        let mut last = self.last_told.lock().await;
-        if *last != news {
-            *last = news;
-            self.told.send_modify(|version| *version += 1);
-        }
+        self.told.send_if_modified(|(version, last)| {
+            let is_new = *last != news;
+            if is_new {
+                (*version, *last) = (*version + 1, news);
+            }
+            is_new
+        });
     }
 
     /// How everything stands, as of two seconds ago at most.
@@ -137,7 +138,7 @@ pub(crate) async fn stream(State(console): State<Arc<Console>>, signed: Option<E
             () = shutdown.cancelled() => None,
             changed = news.changed() => {
                 changed.ok()?;
-                let version = *news.borrow_and_update();
+                let version = news.borrow_and_update().0;
                 let event = Event::default().event("changed").data(version.to_string());
                 Some((Ok::<_, Infallible>(event), (news, shutdown)))
             }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -12,16 +11,15 @@ use serde_json::Value;
 use crate::Console;
 use crate::api::{pairs, status_of};
 use crate::auth::Signed;
-use crate::cells::{acts, age, bulk, cell, field, link, plain, text_of, time};
+use crate::cells::{acts, age, bulk, cell, facts_of, field, link, plain, rows_of, text_of, time};
 use crate::tables::{self, Kind, OF_DUTIES, TABLES};
-use crate::view::{Cell, List, Overview, Row, Said, Shell, Show, page};
+use crate::view::{Cell, List, Overview, Said, Shell, Show, page};
 use crate::words;
 
 /// So many rows a person reads on a page that can be filtered.
 pub(crate) const ROWS: usize = 100;
 
 pub(crate) type Here = State<Arc<Console>>;
-pub(crate) type Who = Option<Extension<Signed>>;
 
 /// The frame of a page.
 pub(crate) fn shell(
@@ -52,10 +50,6 @@ pub(crate) fn shell(
     }
 }
 
-pub(crate) fn to_login() -> Response {
-    Redirect::to("/login").into_response()
-}
-
 /// What went wrong, on a page.
 pub(crate) fn failed(shell: Shell, error: &anyhow::Error, back: &str) -> Response {
     let status = status_of(error);
@@ -69,10 +63,7 @@ pub(crate) fn failed(shell: Shell, error: &anyhow::Error, back: &str) -> Respons
     page(status, &said)
 }
 
-pub(crate) async fn overview(State(console): Here, signed: Who, headers: HeaderMap) -> Response {
-    let Some(Extension(signed)) = signed else {
-        return to_login();
-    };
+pub(crate) async fn overview(State(console): Here, signed: Signed, headers: HeaderMap) -> Response {
     if signed.is_department() {
         return Redirect::to("/events").into_response();
     }
@@ -142,14 +133,11 @@ pub(crate) async fn overview(State(console): Here, signed: Who, headers: HeaderM
 
 pub(crate) async fn list(
     State(console): Here,
-    signed: Who,
+    signed: Signed,
     headers: HeaderMap,
     Path(path): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some(Extension(signed)) = signed else {
-        return to_login();
-    };
     let Some(table) = tables::at(&path) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -181,15 +169,7 @@ pub(crate) async fn list(
         Ok(rows) => (rows, None, StatusCode::OK),
         Err(error) => (Value::Null, Some(format!("{error:#}")), status_of(&error)),
     };
-    let rows = rows.as_array().into_iter().flatten().map(|row| Row {
-        id: row["id"].as_str().map(str::to_owned),
-        cells: table
-            .columns
-            .iter()
-            .map(|(key, kind)| cell(&shell, row, key, *kind))
-            .collect(),
-    });
-    let rows: Vec<_> = rows.collect();
+    let rows = rows_of(&shell, &rows, table.columns);
     let list = List {
         path: table.path,
         filters,
@@ -211,13 +191,10 @@ pub(crate) async fn list(
 
 pub(crate) async fn submission(
     State(console): Here,
-    signed: Who,
+    signed: Signed,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some(Extension(signed)) = signed else {
-        return to_login();
-    };
     let shell = shell(&console, &headers, Some(&signed), "submissions");
     let args = pairs(query.unwrap_or_default().as_bytes());
     let view = match perform(&console.desk, signed.actor(), "submission.show", args).await {
@@ -245,13 +222,6 @@ pub(crate) async fn submission(
         ("next_at", Kind::Time),
         ("done_at", Kind::Time),
     ];
-    let duties = view["duties"].as_array().into_iter().flatten().map(|duty| Row {
-        id: duty["id"].as_str().map(str::to_owned),
-        cells: columns
-            .iter()
-            .map(|(key, kind)| cell(&shell, duty, key, *kind))
-            .collect(),
-    });
     let leaves = view["evidence"].as_array().into_iter().flatten().map(|leaf| {
         let columns = [("at", Kind::Time), ("event", Kind::Word), ("index", Kind::Text)];
         Vec::from(columns.map(|(key, kind)| cell(&shell, leaf, key, kind)))
@@ -263,10 +233,8 @@ pub(crate) async fn submission(
             &view["reference"]
         }),
         why: view["why"].as_str().map(str::to_owned),
-        facts: facts
-            .map(|(key, kind)| (shell.say(&format!("field-{key}")), cell(&shell, &view, key, kind)))
-            .into(),
-        duties: duties.collect(),
+        facts: facts_of(&shell, &view, &facts),
+        duties: rows_of(&shell, &view["duties"], &columns),
         bulk: bulk(&shell, &signed, OF_DUTIES),
         history: leaves.collect(),
         prove: (view["state"] == "deleted").then(|| link("/evidence/prove", "id", &id)),
@@ -278,13 +246,10 @@ pub(crate) async fn submission(
 
 pub(crate) async fn event(
     State(console): Here,
-    signed: Who,
+    signed: Signed,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some(Extension(signed)) = signed else {
-        return to_login();
-    };
     let shell = shell(&console, &headers, Some(&signed), "events");
     let args = pairs(query.unwrap_or_default().as_bytes());
     let view = match perform(&console.desk, signed.actor(), "event.show", args).await {
@@ -315,9 +280,7 @@ pub(crate) async fn event(
     let show = Show {
         heading: id.clone(),
         why: None,
-        facts: facts
-            .map(|(key, kind)| (shell.say(&format!("field-{key}")), cell(&shell, &view, key, kind)))
-            .into(),
+        facts: facts_of(&shell, &view, &facts),
         duties: Vec::new(),
         bulk: Vec::new(),
         history: extracts.collect(),
@@ -331,13 +294,10 @@ pub(crate) async fn event(
 /// The certificate of a deletion, to keep.
 pub(crate) async fn prove(
     State(console): Here,
-    signed: Who,
+    signed: Signed,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some(Extension(signed)) = signed else {
-        return to_login();
-    };
     let args = pairs(query.unwrap_or_default().as_bytes());
     match perform(&console.desk, signed.actor(), "evidence.prove", args).await {
         Ok(certificate) => {
