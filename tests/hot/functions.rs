@@ -9,14 +9,13 @@ use domain::form::UnknownFields;
 use domain::lineage::Order;
 use domain::submission::Kind;
 use domain::{DutyId, DutyKind, DutyState, EmailAddress, Form, Language, Reference, Submission, SubmissionId, Words};
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use kvit_intake::check::{Checked, check};
 use kvit_intake::shapes::{Headers, Incoming, Limits, SiteRules, read};
-use kvit_tests::report;
+use kvit_tests::{controller, report};
 use ledger::{Arrival, Ledger, NewDuty, NewSubmission, Outcome, Payload, WorkerId};
-use letter::{DepartmentInput, Facts, Letters, ReceiptInput};
-use openpgp::{Certificate, Mailbox, Sealing, SigningKey};
+use letter::{DepartmentInput, Letters, ReceiptInput};
+use openpgp::{Certificate, Sealing, SigningKey};
 use serde_json::json;
 
 /// What can be counted: reading a message's shape, checking it against its form, the receipt, the department's mail with
@@ -79,17 +78,6 @@ impl Desk {
             late: false,
             test: false,
         };
-        let facts = Facts {
-            name: "Eksempel Kommune".to_owned(),
-            address: "Rådhuspladsen 1, 9999 Eksempel".to_owned(),
-            dpo: "https://dpo.eksempel.example".to_owned(),
-            contact_url: "https://eksempel.example/digital-post".to_owned(),
-            privacy_url: "https://eksempel.example/databeskyttelse".to_owned(),
-            complaint: "Datatilsynet, www.datatilsynet.dk".to_owned(),
-            language: Language::Da,
-            time_zone: TimeZone::get("Europe/Copenhagen")?,
-            from: Mailbox::parse("Eksempel Kommune <kvittering@eksempel.example>").context("a mailbox")?,
-        };
         let made = |who: &str| openpgp::generate(who, now(), None).context("making a key");
         let (certificate, _) = made("Teknik <teknik@eksempel.example>")?;
         let (_, signer) = made("Kvit <kvit@eksempel.example>")?;
@@ -98,7 +86,7 @@ impl Desk {
             form,
             incoming,
             submission,
-            letters: Letters::load(facts, None)?,
+            letters: Letters::load(controller(), None)?,
             certificate: Certificate::read(&certificate, None)?,
             signer: SigningKey::read(&signer)?,
             department: Words {

@@ -24,7 +24,7 @@ mod wait;
 
 pub use bed::{Peers, Running, Service, TestBed};
 pub use canary::seen;
-pub use mail::{Entity, encrypted, opened, reads};
+pub use mail::{Entity, controller, encrypted, opened, reads};
 pub use node::{Node, VirtualHost, virtual_host};
 pub use program::{Program, kvit, kvit_fails, kvit_reads, program};
 pub use proxy::Proxy;

@@ -3,8 +3,11 @@
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::Language;
+use jiff::tz::TimeZone;
 use kvit_cli::demo::inbox::Mail;
-use openpgp::UnsealKey;
+use letter::Facts;
+use openpgp::{Mailbox, UnsealKey};
 
 /// A MIME entity.
 #[derive(Clone, Default)]
@@ -162,4 +165,24 @@ fn quoted_printable(body: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The controller whose letters the tests compose.
+///
+/// # Panics
+///
+/// Where the machine has no time zones.
+#[must_use]
+pub fn controller() -> Facts {
+    Facts {
+        name: "Eksempel Kommune".to_owned(),
+        address: "Rådhuspladsen 1, 9999 Eksempel".to_owned(),
+        dpo: "https://dpo.eksempel.example".to_owned(),
+        contact_url: "https://eksempel.example/digital-post".to_owned(),
+        privacy_url: "https://eksempel.example/databeskyttelse".to_owned(),
+        complaint: "Datatilsynet, www.datatilsynet.dk".to_owned(),
+        language: Language::Da,
+        time_zone: TimeZone::get("Europe/Copenhagen").expect("a time zone"),
+        from: Mailbox::parse("Blåbjerg Kommune <kvittering@eksempel.example>").expect("a mailbox"),
+    }
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use domain::{Answers, EmailAddress, File, Form, Language, Reference, Submission, SubmissionId, Value, Words};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use letter::{DepartmentInput, Facts, Letters, Parcel, ReceiptInput};
-use openpgp::{Certificate, Mailbox, Sealing, SigningKey, UnsealKey};
+use kvit_tests::controller;
+use letter::{DepartmentInput, Letters, Parcel, ReceiptInput};
+use openpgp::{Certificate, Sealing, SigningKey, UnsealKey};
 use serde_json::json;
 
 use crate::bed::{Bed, now};
@@ -93,7 +93,7 @@ fn large() -> Vec<u8> {
 
 /// Mails to one recipient, written to files of `folder` for the readers.
 pub(crate) fn samples(bed: &Bed, folder: &Path, kind: Kind, key: &Key, wanted: &[(Letter, bool)]) -> Vec<Sample> {
-    let letters = Letters::load(facts(), None).unwrap();
+    let letters = Letters::load(controller(), None).unwrap();
     let (certificate, unseal) = (key.certificate(), UnsealKey::read(&key.secret).unwrap());
     let parcels: Vec<Parcel> = wanted
         .iter()
@@ -167,20 +167,6 @@ fn write(letters: &Letters, letter: Letter, to: &Certificate, signer: Option<&Si
     let mut parcels = letters.department(&input, &sealing, LIMIT).unwrap();
     assert_eq!(parcels.len(), 1);
     parcels.remove(0)
-}
-
-fn facts() -> Facts {
-    Facts {
-        name: "Eksempel Kommune".to_owned(),
-        address: "Rådhuspladsen 1, 9999 Eksempel".to_owned(),
-        dpo: "https://dpo.eksempel.example".to_owned(),
-        contact_url: "https://eksempel.example/digital-post".to_owned(),
-        privacy_url: "https://eksempel.example/databeskyttelse".to_owned(),
-        complaint: "Datatilsynet, www.datatilsynet.dk".to_owned(),
-        language: Language::Da,
-        time_zone: TimeZone::get("Europe/Copenhagen").unwrap(),
-        from: Mailbox::parse("Blåbjerg Kommune <kvittering@eksempel.example>").unwrap(),
-    }
 }
 
 fn a_form() -> Form {

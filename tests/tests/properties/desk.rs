@@ -2,9 +2,9 @@
 
 use domain::{EmailAddress, Form, Language, Reference, Submission, SubmissionId, Words};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use letter::{DepartmentInput, Facts, LetterError, Letters, Mail, Notice, NoticeInput, Parcel, ReceiptInput};
-use openpgp::{Certificate, Mailbox, Sealing, SigningKey, UnsealKey};
+use kvit_tests::controller;
+use letter::{DepartmentInput, LetterError, Letters, Mail, Notice, NoticeInput, Parcel, ReceiptInput};
+use openpgp::{Certificate, Sealing, SigningKey, UnsealKey};
 
 /// One controller with its department.
 pub(crate) struct Desk {
@@ -25,19 +25,8 @@ impl Desk {
     pub(crate) fn new() -> Self {
         let (certificate, secret) = openpgp::generate("Teknik <teknik@eksempel.example>", now(), None).unwrap();
         let (_, signer) = openpgp::generate("Kvit <kvit@eksempel.example>", now(), None).unwrap();
-        let facts = Facts {
-            name: "Eksempel Kommune".to_owned(),
-            address: "Rådhuspladsen 1, 9999 Eksempel".to_owned(),
-            dpo: "https://dpo.eksempel.example".to_owned(),
-            contact_url: "https://eksempel.example/digital-post".to_owned(),
-            privacy_url: "https://eksempel.example/databeskyttelse".to_owned(),
-            complaint: "Datatilsynet, www.datatilsynet.dk".to_owned(),
-            language: Language::Da,
-            time_zone: TimeZone::get("Europe/Copenhagen").unwrap(),
-            from: Mailbox::parse("Blåbjerg Kommune <kvittering@eksempel.example>").unwrap(),
-        };
         Self {
-            letters: Letters::load(facts, None).unwrap(),
+            letters: Letters::load(controller(), None).unwrap(),
             certificate: Certificate::read(&certificate, None).unwrap(),
             key: UnsealKey::read(&secret).unwrap(),
             signer: SigningKey::read(&signer).unwrap(),
