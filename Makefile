@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-postgres faults bench hot journal-bench purge console-bench fuzz lint audit fmt book deb dist interop-thunderbird
+.PHONY: help setup demo test test-postgres faults bench hot journal-bench purge console-bench fuzz lint audit fmt book deb check-deb dist interop-thunderbird
 
 # A recipe's own progress is worth more than its commands.
 .SILENT:
@@ -22,7 +22,7 @@ JSON ?=
 PARTS ?=
 
 TOOLS := $(CURDIR)/.tools
-lint audit book deb dist: export PATH := $(TOOLS)/cargo/bin:$(TOOLS)/python/bin:$(PATH)
+lint audit book deb check-deb dist: export PATH := $(TOOLS)/cargo/bin:$(TOOLS)/python/bin:$(PATH)
 
 ## help: this list
 help:
@@ -35,6 +35,7 @@ setup:
 	scripts/fault-tools
 	scripts/bagit-tool
 	scripts/browser-tools
+	scripts/oidc-tools
 	scripts/lint-tools
 
 ## demo: show a real submission from queue to deletion, on a private broker (ONCE=1: end by itself)
@@ -51,6 +52,7 @@ test:
 	scripts/fault-tools
 	scripts/bagit-tool
 	scripts/browser-tools
+	scripts/oidc-tools
 	echo 'test: building the programs that the tests start, stop and kill, and the tests'
 	$(CARGO) build --workspace --locked --bins --tests
 	echo 'test: running the tests'
@@ -96,11 +98,11 @@ purge:
 	$(CARGO) build --release --workspace --locked --bins --tests
 	KVIT_PURGE_REGISTRATIONS=100000 $(CARGO) test --release --workspace --locked --test e2e -- --nocapture many_registrations
 
-## console-bench: the console's promise at its size: every page with 100,000 submissions in the ledger, in release
+## console-bench: the console's promise at its size: every page with 100,000 submissions in the ledger, and a drain that 20 browsers look at, in release
 console-bench:
 	scripts/setup test
 	$(CARGO) build --release --workspace --locked --bins --tests
-	KVIT_CONSOLE_SUBMISSIONS=100000 $(CARGO) test --release --workspace --locked --test e2e -- --nocapture every_page_is_quick
+	KVIT_CONSOLE_SUBMISSIONS=100000 KVIT_CONSOLE_DRAIN=3000 $(CARGO) test --release --workspace --locked --test e2e -- --nocapture --test-threads=1 every_page_is_quick twenty_browsers
 
 ## fuzz: every fuzz target for a minute, all at once (SECONDS_EACH=600: for ten)
 fuzz:
@@ -122,7 +124,7 @@ lint:
 	step 'spelling' typos
 	step 'compose file' check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	step 'image file' hadolint deploy/docker/Dockerfile
-	step 'shell' shellcheck .ci/run scripts/check-units scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools scripts/bagit-tool scripts/browser-tools scripts/package-tools \
+	step 'shell' shellcheck .ci/run scripts/check-deb scripts/check-units scripts/fault-tools scripts/mutants scripts/setup scripts/lint-tools scripts/interop-tools scripts/bagit-tool scripts/browser-tools scripts/oidc-tools scripts/package-tools \
 	    deploy/docker/ready deploy/debian/postinst deploy/debian/prerm deploy/debian/postrm
 	step 'alert rules' promtool check rules deploy/prometheus/kvit.rules.yml
 	step 'tests of the alert rules' promtool test rules deploy/prometheus/kvit.rules.test.yml
@@ -147,13 +149,22 @@ deb:
 	$(CARGO) build --release --locked --workspace --bins
 	rm -rf target/dist
 	target/release/kvit generate target/dist
-	$(CARGO) deb --package kvit-cli --no-build --locked
+	$(CARGO) cyclonedx --manifest-path services/cli/Cargo.toml --format json --spec-version 1.5 --override-filename kvit.cdx
+	# Crates of this workspace have no address that anybody could ask, and where it was built is nobody's business.
+	sed -e 's|path+file://$(CURDIR)/||g' -e 's|?download_url=file://[^"#]*||g' services/cli/kvit.cdx.json >target/dist/kvit.cdx.json
+	find services shared tests -name kvit.cdx.json -delete
+	# Debian's form: a line of a text begins with a blank, and an empty one is a full stop.
+	{ cat deploy/debian/copyright && sed -e 's/^[[:space:]]*$$/./' -e 's/^/ /' LICENSE; } >target/dist/copyright
+	# Debug symbols stay in target/release; the system's xz is quicker than cargo-deb's.
+	XZ_DEFAULTS=-T0 $(CARGO) deb --package kvit-cli --no-build --locked --strip --compress-system
+
+## check-deb: the package on a Debian 12 of its own, under systemd: installed, at work, upgraded, removed (as root)
+check-deb: deb
+	scripts/setup package
+	scripts/check-deb
 
 ## dist: the package, its SBOM (CycloneDX), manual pages and completions, in target/dist
 dist: deb
-	$(CARGO) cyclonedx --manifest-path services/cli/Cargo.toml --format json --override-filename kvit.cdx
-	mv services/cli/kvit.cdx.json target/dist/
-	find services shared tests -name kvit.cdx.json -delete
 	cp target/debian/kvit_*.deb target/dist/
 	ls target/dist
 

@@ -4,12 +4,15 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::ceilings::{self, Ceilings, Shape};
 use crate::load;
 use crate::process::peak_bytes;
 use crate::rig::{Plan, Rig, until_deleted};
 
 /// The most memory that intake may have resident, in bytes.
 pub(crate) const BAR_INTAKE_BYTES: u64 = 256 * 1024 * 1024;
+/// The part of the composite limit that they reach.
+pub(crate) const BAR_OF_LIMIT: f64 = 0.4;
 /// How many large messages wait for their confirms at a time.
 const IN_FLIGHT: u64 = 4;
 
@@ -24,11 +27,22 @@ pub(crate) struct Attachments {
     /// Milliseconds of CPU a megabyte, by process.
     pub(crate) cpu_ms_per_megabyte: Vec<(&'static str, f64)>,
     pub(crate) intake_peak_bytes: u64,
+    /// What cannot be left out of such a submission, measured before.
+    pub(crate) limit: Ceilings,
+}
+
+impl Attachments {
+    /// The part of the composite limit that was reached.
+    #[expect(clippy::cast_precision_loss, reason = "a number of submissions")]
+    pub(crate) fn of_limit(&self) -> f64 {
+        self.submissions as f64 / self.seconds / self.limit.composite
+    }
 }
 
 /// Drains so many large submissions.
 #[expect(clippy::cast_precision_loss, reason = "bytes of a run are far below 2^53")]
 pub(crate) async fn run(submissions: u64) -> anyhow::Result<Attachments> {
+    let limit = ceilings::run(&Shape::large()).await?;
     let rig = Rig::prepare(Plan::SQLITE).await?;
     let mut message_bytes = 0;
     // A few at a time: what waits in the bench's own memory is not Kvit's.
@@ -55,5 +69,6 @@ pub(crate) async fn run(submissions: u64) -> anyhow::Result<Attachments> {
             .map(|(name, seconds)| (name, seconds * 1e3 / megabytes))
             .collect(),
         intake_peak_bytes: intake.map_or(Ok(0), |(_, program)| peak_bytes(program.pid()))?,
+        limit,
     })
 }

@@ -38,6 +38,10 @@ pub(crate) fn missed(figures: &Figures) -> Vec<String> {
             hold("PostgreSQL's part of SQLite's rate", postgres / sqlite, OF_SQLITE);
         }
     }
+    if let Some(large) = &figures.attachments {
+        let name = "attachments' part of their composite limit";
+        hold(name, large.of_limit(), attachments::BAR_OF_LIMIT);
+    }
     for (name, share) in growth::shares(&figures.growth) {
         hold(&name, share, growth::BAR);
     }

@@ -24,14 +24,51 @@ use crate::process::{Cpu, cpu};
 use crate::rig::{Plan, Rig};
 use crate::{load, sealing};
 
+/// A submission by the sizes of what is made of it, in bytes, and how many of it are measured.
+pub(crate) struct Shape {
+    /// The message.
+    body: Vec<u8>,
+    /// The department's mail before it is sealed.
+    plain: usize,
+    /// The sealed department mail, and the receipt.
+    mails: [usize; 2],
+    /// How many mails, messages and rows are measured.
+    count: u64,
+    /// How many go together where the operation allows it: confirms, acknowledgements, rows of a commit.
+    together: u64,
+}
+
+impl Shape {
+    /// A submission of the drain.
+    pub(crate) fn small() -> Self {
+        Self {
+            body: load::small(0).body,
+            plain: sealing::MAIL_BYTES,
+            mails: [9_000, RECEIPT],
+            count: 10_000,
+            together: 64,
+        }
+    }
+
+    /// A submission with attachments: they are in the message in base64, in the mail in lines of it (RFC 2045), and in the
+    /// sealed mail in such lines once more.
+    pub(crate) fn large() -> Self {
+        let body = load::large(0).body;
+        let plain = body.len() * 78 / 76;
+        Self {
+            plain,
+            mails: [plain * 4 / 3 * 66 / 64, RECEIPT],
+            body,
+            count: 48,
+            together: 4,
+        }
+    }
+}
+
 /// How long sealing is measured.
 const SEALING: Duration = Duration::from_secs(3);
-/// How many mails, messages and rows the others are measured with.
-const COUNT: u64 = 10_000;
-/// How many go together where the operation allows it: confirms, acknowledgements, rows of a commit.
-const TOGETHER: u64 = 64;
-/// The size of a sealed department mail of the drain, and of its receipt.
-const MAILS: [usize; 2] = [9_000, 6_500];
+/// The size of a receipt.
+const RECEIPT: usize = 6_500;
 
 /// One operation.
 #[derive(Debug, Serialize)]
@@ -56,13 +93,14 @@ pub(crate) struct Ceilings {
 
 /// Measures each operation.
 #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
-pub(crate) async fn run() -> anyhow::Result<Ceilings> {
+pub(crate) async fn run(shape: &Shape) -> anyhow::Result<Ceilings> {
     let rig = Rig::prepare(Plan::SQLITE).await?;
     let cores = std::thread::available_parallelism()?.get();
-    let mut operations = vec![tokio::task::spawn_blocking(move || seal(cores)).await??];
-    operations.push(smtp(&rig)?);
-    operations.extend(amqp(&rig).await?);
-    operations.push(commits(&rig).await?);
+    let plain = shape.plain;
+    let mut operations = vec![tokio::task::spawn_blocking(move || seal(cores, plain)).await??];
+    operations.push(smtp(&rig, shape)?);
+    operations.extend(amqp(&rig, shape).await?);
+    operations.push(commits(&rig, shape).await?);
     let micros: f64 = operations.iter().map(|one| one.cpu_us * one.times).sum();
     Ok(Ceilings {
         cores,
@@ -86,8 +124,8 @@ fn own() -> anyhow::Result<Cpu> {
     cpu(std::process::id())
 }
 
-fn seal(cores: usize) -> anyhow::Result<Ceiling> {
-    let bare = sealing::Bare::curve25519()?;
+fn seal(cores: usize, bytes: usize) -> anyhow::Result<Ceiling> {
+    let (bare, mail) = (sealing::Bare::curve25519()?, sealing::plaintext(bytes));
     let (start, before) = (Instant::now(), own()?);
     let count = std::thread::scope(|scope| {
         let loops: Vec<_> = (0..cores)
@@ -95,7 +133,7 @@ fn seal(cores: usize) -> anyhow::Result<Ceiling> {
                 scope.spawn(|| {
                     let mut count = 0u64;
                     while start.elapsed() < SEALING {
-                        std::hint::black_box(bare.encrypt_a_mail()?);
+                        std::hint::black_box(bare.encrypt(&mail)?);
                         count += 1;
                     }
                     anyhow::Ok(count)
@@ -111,28 +149,30 @@ fn seal(cores: usize) -> anyhow::Result<Ceiling> {
 }
 
 /// Mails to the sink by as many connections as Kvit has, each command with its answer, pipelined as RFC 2920 allows.
-fn smtp(rig: &Rig) -> anyhow::Result<Ceiling> {
-    let port = rig.relay();
+fn smtp(rig: &Rig, shape: &Shape) -> anyhow::Result<Ceiling> {
+    let (port, mails) = (rig.relay(), shape.count / 4);
     let (start, before, relay) = (Instant::now(), own()?, rig.relay_cpu()?);
     std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..4).map(|_| scope.spawn(move || converse(port, COUNT / 4))).collect();
+        let lanes: Vec<_> = (0..4)
+            .map(|_| scope.spawn(move || converse(port, shape.mails, mails)))
+            .collect();
         lanes
             .into_iter()
             .try_for_each(|lane| lane.join().map_err(|_| anyhow::anyhow!("a lane panicked"))?)
     })?;
     let took = start.elapsed();
     let (Cpu(own), Cpu(relay)) = (own()? - before, rig.relay_cpu()? - relay);
-    Ok(ceiling("mail given to the relay", 2.0, COUNT, took, own + relay))
+    Ok(ceiling("mail given to the relay", 2.0, 4 * mails, took, own + relay))
 }
 
-fn converse(port: u16, mails: u64) -> anyhow::Result<()> {
+fn converse(port: u16, bytes: [usize; 2], mails: u64) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_nodelay(true)?;
     let mut answers = BufReader::new(stream.try_clone()?);
     answer(&mut answers, "220")?;
     stream.write_all(b"EHLO bench.example\r\n")?;
     answer(&mut answers, "250")?;
-    let bodies = MAILS.map(|bytes| {
+    let bodies = bytes.map(|bytes| {
         let line = [b"x".repeat(76), b"\r\n".to_vec()].concat();
         [line.repeat(bytes / 78), b".\r\n".to_vec()].concat()
     });
@@ -160,7 +200,9 @@ fn answer(answers: &mut BufReader<TcpStream>, code: &str) -> anyhow::Result<()> 
 }
 
 /// A quorum queue: publishing with confirms, then consuming with acknowledgements, many of either together.
-async fn amqp(rig: &Rig) -> anyhow::Result<[Ceiling; 2]> {
+async fn amqp(rig: &Rig, shape: &Shape) -> anyhow::Result<[Ceiling; 2]> {
+    let (body, together) = (shape.body.as_slice(), shape.together);
+    let count = shape.count / together * together;
     let url = rig.bed.host.url(rig.bed.host.node.rabbit.port());
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -172,17 +214,16 @@ async fn amqp(rig: &Rig) -> anyhow::Result<[Ceiling; 2]> {
     };
     channel.queue_declare("bench".into(), durable, quorum).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let body = load::small(0).body;
     let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
-    for _ in 0..COUNT / TOGETHER {
+    for _ in 0..count / together {
         let mut confirms = Vec::new();
-        for _ in 0..TOGETHER {
+        for _ in 0..together {
             let persistent = BasicProperties::default().with_delivery_mode(2);
             let sent = channel.basic_publish(
                 "".into(),
                 "bench".into(),
                 BasicPublishOptions::default(),
-                &body,
+                body,
                 persistent,
             );
             confirms.push(sent.await?);
@@ -191,13 +232,13 @@ async fn amqp(rig: &Rig) -> anyhow::Result<[Ceiling; 2]> {
             ensure!(confirm.await?.is_ack(), "a message was refused");
         }
     }
-    let (took, count) = (start.elapsed(), COUNT / TOGETHER * TOGETHER);
+    let took = start.elapsed();
     let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
     let published = ceiling("message published, confirmed", 1.0, count, took, mine + theirs);
 
     let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
     channel
-        .basic_qos(u16::try_from(2 * TOGETHER)?, BasicQosOptions::default())
+        .basic_qos(u16::try_from(2 * together)?, BasicQosOptions::default())
         .await?;
     let options = BasicConsumeOptions::default();
     let mut consumer = channel
@@ -205,7 +246,7 @@ async fn amqp(rig: &Rig) -> anyhow::Result<[Ceiling; 2]> {
         .await?;
     for number in 1..=count {
         let delivery = consumer.next().await.context("a message")??;
-        if number % TOGETHER == 0 {
+        if number % together == 0 {
             delivery.acker.ack(BasicAckOptions { multiple: true }).await?;
         }
     }
@@ -217,7 +258,9 @@ async fn amqp(rig: &Rig) -> anyhow::Result<[Ceiling; 2]> {
 }
 
 /// A row of two sealed mails and a row of a key: written, and deleted, in a store each.
-async fn commits(rig: &Rig) -> anyhow::Result<Ceiling> {
+async fn commits(rig: &Rig, shape: &Shape) -> anyhow::Result<Ceiling> {
+    let (groups, together) = (shape.count / shape.together, i64::try_from(shape.together)?);
+    let row = shape.mails.iter().sum();
     let options = |journal| Options {
         schema: "bench",
         journal,
@@ -236,9 +279,9 @@ async fn commits(rig: &Rig) -> anyhow::Result<Ceiling> {
         open("bench-keys.db", Journal::Truncate)?,
     );
     let (start, before) = (Instant::now(), own()?);
-    for first in (0..COUNT / TOGETHER).map(|group| i64::try_from(group * TOGETHER).unwrap_or_default()) {
-        let group = first..first + i64::try_from(TOGETHER)?;
-        for (store, bytes) in [(&keys, 72), (&data, MAILS[0] + MAILS[1])] {
+    for group in 0..i64::try_from(groups)? {
+        let group = group * together..(group + 1) * together;
+        for (store, bytes) in [(&keys, 72), (&data, row)] {
             let (group, sealed) = (group.clone(), vec![7; bytes]);
             let wrote: Result<(), StoreError> = store
                 .write(move |tx| {
@@ -267,11 +310,10 @@ async fn commits(rig: &Rig) -> anyhow::Result<Ceiling> {
         }
     }
     let Cpu(spent) = own()? - before;
-    let count = COUNT / TOGETHER * TOGETHER;
     Ok(ceiling(
         "kept and deleted in both stores",
         1.0,
-        count,
+        groups * shape.together,
         start.elapsed(),
         spent,
     ))

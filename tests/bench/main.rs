@@ -92,7 +92,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         figures.sealing = sealing::run()?;
     }
     if wanted.wants("ceilings") {
-        figures.ceilings = Some(ceilings::run().await?);
+        figures.ceilings = Some(ceilings::run(&ceilings::Shape::small()).await?);
     }
     if wanted.wants("drain") {
         figures.drain.push(drain::run(Plan::SQLITE, wanted.submissions).await?);

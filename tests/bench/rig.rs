@@ -94,7 +94,7 @@ impl Rig {
         )?;
         let (mut url, mut server) = (format!("sqlite:{}", bed.path("kvit.db").display()), None);
         if plan.engine == Engine::Postgres {
-            let started = tokio::task::spawn_blocking(Server::start).await??;
+            let started = tokio::task::spawn_blocking(Server::start_private).await??;
             url = started.database()?;
             bed.configure("url = \"sqlite:kvit.db\"", &format!("url = \"{url}\""))?;
             bed.configure("url = \"sqlite:kvit-keys.db\"", &format!("url = \"{url}\""))?;

@@ -32,13 +32,17 @@ pub(crate) fn of(figures: &Figures) -> String {
     if let Some(large) = &figures.attachments {
         let _ = writeln!(
             text,
-            "Attachments: {} submissions, {:.1} MB/s, CPU, ms a MB: {}; intake's peak {} MB (at most {}).\n",
+            "Attachments: {} submissions, {:.1} MB/s, {:.2} of the limit below (at least {}); CPU, ms a MB: {}; intake's peak {} \
+             MB (at most {}).\n",
             large.submissions,
             large.megabytes_per_second,
+            large.of_limit(),
+            attachments::BAR_OF_LIMIT,
             shares(&large.cpu_ms_per_megabyte),
             large.intake_peak_bytes / 1_048_576,
             attachments::BAR_INTAKE_BYTES / 1_048_576
         );
+        text.push_str(&limits(&large.limit));
     }
     if !figures.sealing.is_empty() {
         text.push_str(&sealing::table(&figures.sealing));
@@ -87,7 +91,7 @@ fn shares(shares: &[(&str, f64)]) -> String {
 
 fn limits(ceilings: &ceilings::Ceilings) -> String {
     let mut text = format!(
-        "Composite limit on {} cores: {:.0} submissions a second.\n\n\
+        "Composite limit on {} cores: {:.1} submissions a second.\n\n\
          | operation, bare | a second | CPU, µs | times a submission |\n\
          | --- | ---: | ---: | ---: |\n",
         ceilings.cores, ceilings.composite

@@ -65,6 +65,15 @@ impl Served {
     ///
     /// Where it cannot be started.
     pub async fn start(bed: &TestBed) -> anyhow::Result<Self> {
+        Self::start_at(bed, "127.0.0.1:0").await
+    }
+
+    /// As [`Served::start`], at this address: others must know it before.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started.
+    pub async fn start_at(bed: &TestBed, listen: &str) -> anyhow::Result<Self> {
         let hash = kvit_console::hash(PASSWORD)?;
         let users = PEOPLE.map(|(login, role, departments)| {
             format!(
@@ -81,7 +90,7 @@ impl Served {
         };
         let console = Console::open(&Arc::new(loaded), &context)?;
         let router = runtime::probes::router(Health::new()).merge(console.router());
-        let probes = Probes::bind_with("127.0.0.1:0", router).await?;
+        let probes = Probes::bind_with(listen, router).await?;
         let address = probes.address();
         tokio::spawn(probes.serve(context.shutdown.clone()));
         tokio::spawn(console.run());

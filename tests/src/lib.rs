@@ -26,7 +26,7 @@ pub use bed::{Peers, Running, Service, TestBed};
 pub use canary::seen;
 pub use mail::{Entity, controller, encrypted, opened, reads};
 pub use node::{Node, VirtualHost, virtual_host};
-pub use program::{Program, kvit, kvit_fails, kvit_reads, program};
+pub use program::{Program, kvit, kvit_exits, kvit_fails, kvit_reads, program};
 pub use proxy::Proxy;
 pub use site::{CASE, CPR, Message, application, payload, report};
 pub use stores::{Engine, Stores};

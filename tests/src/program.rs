@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +14,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::wait::{until, within};
+use crate::wait::until;
 
 /// The path of a program of this workspace.
 ///
@@ -55,6 +54,19 @@ pub async fn kvit_reads(config: &Path, arguments: &[&str], input: &str) -> anyho
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "kvit {}: {said}", arguments.join(" "));
     serde_json::from_slice(&output.stdout).with_context(|| format!("kvit {} prints no JSON", arguments.join(" ")))
+}
+
+/// Runs `kvit …`, and gives its exit status and what it prints: JSON, also where something is not as it should be.
+///
+/// # Errors
+///
+/// Where it is not built, or prints no JSON.
+pub async fn kvit_exits(config: &Path, arguments: &[&str]) -> anyhow::Result<(i32, Value)> {
+    let output = output_of_kvit(config, arguments).await?;
+    let code = output.status.code().context("kvit was killed")?;
+    let printed = serde_json::from_slice(&output.stdout);
+    let printed = printed.with_context(|| format!("kvit {} prints no JSON", arguments.join(" ")))?;
+    Ok((code, printed))
 }
 
 /// Runs `kvit …`, which must fail, and gives its exit status and what it says.
@@ -209,7 +221,7 @@ impl Program {
     /// Where it does not within a minute.
     pub async fn until_not_ready(&mut self, words: &str) -> anyhow::Result<String> {
         let mut said = String::new();
-        let found = within(Duration::from_secs(30), "a service says what is missing", async || {
+        let found = until("a service says what is missing", async || {
             self.ensure_alive()?;
             let (code, text) = self.probe("/readyz?verbose").await?;
             said.clone_from(&text);

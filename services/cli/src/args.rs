@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Validates configuration, forms and keys; lists every fault
     Check,
-    /// Probes broker, relay, store, keys and clock
+    /// Probes broker, relay, store, keys and clock, and looks at disks, certificates, evidence and rights
     Doctor,
     /// Runs all services in one process
     Up,
@@ -516,7 +516,7 @@ pub(crate) enum EvidenceCommand {
 
 /// A time as RFC 3339 writes it, a date, which begins at midnight in UTC, or a duration, counted back from now.
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
-    operate::times::since(text, Clock::system().now())
+    operate::times::since(text, Clock::system().now()).map_err(|error| error.to_string())
 }
 
 fn language(text: &str) -> Result<Language, &'static str> {

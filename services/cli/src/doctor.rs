@@ -4,8 +4,12 @@
 //! publishes and declares nothing, and leaves nothing behind in the stores.
 
 mod broker;
-mod machine;
+mod clock;
+mod disk;
+mod evidence;
+mod expiry;
 mod relay;
+mod rights;
 mod stores;
 
 use runtime::{Clock, ConfigArgs, Findings, Loaded, exit};
@@ -72,7 +76,8 @@ pub(crate) async fn run(config: &ConfigArgs, json: bool) -> anyhow::Result<u8> {
     let Examined { loaded, findings } = examined;
     let mut probes = configuration(loaded.as_ref(), &findings);
     if let Some(loaded) = &loaded {
-        probes.extend(machine::secrets(loaded));
+        probes.extend(rights::probe(loaded));
+        probes.extend(disk::probe(loaded));
         let (at_broker, at_relay, in_stores) = tokio::join!(
             broker::probe(loaded),
             relay::probe(loaded),
@@ -81,7 +86,7 @@ pub(crate) async fn run(config: &ConfigArgs, json: bool) -> anyhow::Result<u8> {
         probes.extend(at_broker);
         probes.extend(at_relay);
         probes.extend(in_stores);
-        probes.extend(machine::clock(loaded, &clock));
+        probes.extend(clock::probe(loaded, &clock));
     }
     let ok = probes.iter().all(|probe| probe.state != State::Fail);
     print(json, &json!({"ok": ok, "checks": probes}), || words(&probes))?;

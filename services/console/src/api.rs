@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use operate::{ACTIONS, Action, perform};
+use operate::{ACTIONS, Action, Because, Refusal, perform};
 use runtime::{Exit, exit};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -77,7 +77,7 @@ pub(crate) async fn perform_bounded(
     if signed.actor().may(action)
         && let Err(why) = bounded(action, &args)
     {
-        return Err(Exit::usage(anyhow::anyhow!(why)).into());
+        return Err(Exit::usage(Refusal::new(Because::SayHowMany, &[], why)).into());
     }
     perform(&console.desk, signed.actor(), action.name, args).await
 }

@@ -20,6 +20,8 @@ use runtime::Exit;
 use runtime::config::Console as Config;
 use tokio::sync::Semaphore;
 
+use crate::oidc;
+
 /// The session's cookie.
 pub(crate) const COOKIE: &str = "kvit";
 /// So many failed logins of one name, or from one address, are let happen within [`WINDOW`].
@@ -53,7 +55,7 @@ pub fn hash(password: &str) -> anyhow::Result<String> {
 pub(crate) struct Person {
     pub(crate) login: String,
     pub(crate) actor: Actor,
-    hash: Option<String>,
+    pub(crate) hash: Option<String>,
 }
 
 /// How a request said who sends it.
@@ -232,6 +234,11 @@ impl Door {
         }
     }
 
+    /// A session's token for a person whom somebody else has vouched for.
+    pub(crate) fn admit(&self, person: Person, now: Timestamp) -> String {
+        self.begin(&Arc::new(person), now)
+    }
+
     fn begin(&self, person: &Arc<Person>, now: Timestamp) -> String {
         let mut random = [0; 32];
         getrandom::fill(&mut random).expect("the machine gives randomness, as it did for the salt");
@@ -276,6 +283,14 @@ impl Door {
         if let Some(times) = failures.get_mut(key) {
             times.pop();
         }
+    }
+
+    /// The cookie of a login that has begun at an OpenID provider, which sends the browser back from another site.
+    pub(crate) fn pending_cookie(&self, state: &str, from: SocketAddr) -> String {
+        let secure = if self.is_proxied(from) { "; Secure" } else { "" };
+        let age = if state.is_empty() { 0 } else { oidc::TAKES.as_secs() };
+        let name = oidc::COOKIE;
+        format!("{name}={state}; Path=/login/oidc; HttpOnly; SameSite=Lax; Max-Age={age}{secure}")
     }
 
     /// The session's cookie; over TLS it is for TLS alone.

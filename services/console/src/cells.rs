@@ -8,6 +8,7 @@ use crate::Console;
 use crate::auth::Signed;
 use crate::tables::{Choices, Kind, Offer};
 use crate::view::{Act, Cell, Field, Row, Shell};
+use crate::words::of_duty;
 
 pub(crate) fn plain(text: impl Into<String>) -> Cell {
     Cell {
@@ -63,21 +64,25 @@ pub(crate) fn cell(shell: &Shell, row: &Value, key: &str, kind: Kind) -> Cell {
     if matches!(kind, Kind::Submission) {
         return submission(row, key);
     }
+    if matches!(kind, Kind::Why) {
+        return plain(why(shell, row));
+    }
     let text = text_of(found(row, key));
     if text.is_empty() {
         return plain("–");
     }
     match kind {
-        Kind::Text | Kind::Submission => plain(text),
+        Kind::Text | Kind::Submission | Kind::Why => plain(text),
         Kind::Word => plain(shell.say(&text)),
-        Kind::Because => {
-            let phrase = format!("because-{text}");
-            let meaning = shell.say(&phrase);
-            Cell {
-                meaning: (meaning != phrase).then_some(meaning),
-                ..plain(text)
-            }
-        }
+        Kind::Because => Cell {
+            meaning: shell.find(&format!("because-{text}")),
+            ..plain(text)
+        },
+        Kind::OfDuty => Cell {
+            meaning: shell.find(&of_duty(&text)),
+            ..plain(text)
+        },
+        Kind::Leaf => plain(leaf(shell, &text)),
         Kind::Time => match text.parse() {
             Ok(at) => time(&shell.console, at),
             Err(_) => plain(text),
@@ -91,6 +96,38 @@ pub(crate) fn cell(shell: &Shell, row: &Value, key: &str, kind: Kind) -> Cell {
             plain(name)
         }
     }
+}
+
+/// What happened: a phrase, or what became of a duty.
+fn leaf(shell: &Shell, event: &str) -> String {
+    let of_duty = || {
+        let (kind, state) = event.rsplit_once('_')?;
+        Some(format!("{}: {}", shell.find(kind)?, shell.find(state)?))
+    };
+    shell.find(event).or_else(of_duty).unwrap_or_else(|| event.to_owned())
+}
+
+/// Why a submission is kept, or was deleted, in the person's language.
+pub(crate) fn why(shell: &Shell, submission: &Value) -> String {
+    let because = &submission["because"];
+    let duty = &because["duty"];
+    let mut about = vec![
+        ("duty", shell.say(&text_of(&duty[0]))),
+        ("state", shell.say(&text_of(&duty[1]))),
+    ];
+    if let Some(until) = because["until"].as_str().and_then(|until| until.parse().ok()) {
+        about.push(("until", time(&shell.console, until).text));
+    }
+    let mut words = match because["code"].as_str() {
+        Some(code) if !code.is_empty() => shell.fill(&format!("why-{code}"), &about),
+        _ => text_of(&submission["why"]),
+    };
+    let reason = duty[2].as_str().and_then(|reason| shell.find(&of_duty(reason)));
+    let paused = (because["paused"] == true).then(|| shell.say("why-paused"));
+    for more in [reason, paused].into_iter().flatten() {
+        words = format!("{words} {more}");
+    }
+    words
 }
 
 /// A submission by what the citizen quotes, else by its id; the row is its own, or one that names it.

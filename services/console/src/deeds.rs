@@ -1,23 +1,25 @@
 //! What a person does at the pages: an action, counted before and told of after; logging in and out; a language.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use operate::{Action, perform};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use crate::api::{MOST, pairs, perform_bounded};
-use crate::auth::{Refused, Signed};
+use crate::auth::{Refused, Signed, cookie};
 use crate::cells::{cell, text_of};
+use crate::oidc::{self, COOKIE};
 use crate::pages::{Here, ROWS, failed, shell};
 use crate::tables::{Kind, TABLES};
-use crate::view::{Confirm, Keyboard, Listed, LogIn, Said, page};
-use crate::words;
+use crate::view::{Confirm, Keyboard, LetIn, Listed, LogIn, Said, page};
+use crate::{Console, words};
 
 /// What an action would do, counted, before it is done.
 pub(crate) async fn confirm(
@@ -149,13 +151,73 @@ pub(crate) async fn keyboard(State(console): Here, signed: Option<Extension<Sign
 
 pub(crate) async fn login(State(console): Here, headers: HeaderMap) -> Response {
     let shell = shell(&console, &headers, None, "log-in");
-    let nobody = console.desk.loaded.config.console.users.is_empty();
     let log_in = LogIn {
-        shell,
         error: None,
-        nobody,
+        nobody: console.desk.loaded.config.console.users.is_empty() && console.oidc.is_none(),
+        oidc: console.oidc.is_some(),
+        shell,
     };
     page(StatusCode::OK, &log_in)
+}
+
+/// Sends the browser to the provider.
+pub(crate) async fn begin_oidc(
+    State(console): Here,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(oidc) = &console.oidc else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match oidc.begin(console.desk.clock.now()).await {
+        Ok((url, state)) => {
+            let cookie = [(header::SET_COOKIE, console.door.pending_cookie(&state, from))];
+            (cookie, Redirect::to(&url)).into_response()
+        }
+        Err(refused) => not_let_in(&console, &headers, refused),
+    }
+}
+
+/// Lets in whom the provider sends back. The answer is a page that leads on, for a browser that comes from another site
+/// does not show a session's cookie to where it is redirected.
+pub(crate) async fn finish_oidc(
+    State(console): Here,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let Some(oidc) = &console.oidc else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let given = pairs(query.unwrap_or_default().as_bytes());
+    let (state, code) = (text_of(&given["state"]), text_of(&given["code"]));
+    let now = console.desk.clock.now();
+    match oidc.finish((&state, code), cookie(&headers, COOKIE), now).await {
+        Ok(person) => {
+            let token = console.door.admit(person, now);
+            let cookies = [console.door.cookie(&token, from), console.door.pending_cookie("", from)];
+            let shell = shell(&console, &headers, None, "log-in");
+            let cookies = AppendHeaders(cookies.map(|cookie| (header::SET_COOKIE, cookie)));
+            (cookies, page(StatusCode::OK, &LetIn { shell })).into_response()
+        }
+        Err(refused) => not_let_in(&console, &headers, refused),
+    }
+}
+
+fn not_let_in(console: &Arc<Console>, headers: &HeaderMap, refused: oidc::Refused) -> Response {
+    let status = match refused {
+        oidc::Refused::Away => StatusCode::SERVICE_UNAVAILABLE,
+        oidc::Refused::Wrong => StatusCode::UNAUTHORIZED,
+        oidc::Refused::NoRole => StatusCode::FORBIDDEN,
+        oidc::Refused::Slow => StatusCode::TOO_MANY_REQUESTS,
+    };
+    let log_in = LogIn {
+        shell: shell(console, headers, None, "log-in"),
+        error: Some(refused.phrase()),
+        nobody: false,
+        oidc: true,
+    };
+    page(status, &log_in)
 }
 
 pub(crate) async fn log_in(
@@ -180,6 +242,7 @@ pub(crate) async fn log_in(
         shell: shell(&console, &headers, None, "log-in"),
         error: Some(error),
         nobody: false,
+        oidc: console.oidc.is_some(),
     };
     page(status, &log_in)
 }

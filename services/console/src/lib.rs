@@ -11,7 +11,10 @@ mod cells;
 mod deeds;
 mod guard;
 mod live;
+mod oidc;
+mod overview;
 mod pages;
+mod queues;
 mod tables;
 mod view;
 mod words;
@@ -29,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Door;
 use crate::live::Live;
+use crate::oidc::Oidc;
+use crate::queues::Queues;
 use crate::words::Phrases;
 
 pub use auth::hash;
@@ -40,7 +45,9 @@ const LOOK: Duration = Duration::from_secs(5);
 pub struct Console {
     desk: Desk,
     door: Door,
+    oidc: Option<Oidc>,
     live: Live,
+    queues: Queues,
     phrases: Phrases,
     store: Check,
     shutdown: CancellationToken,
@@ -60,7 +67,9 @@ impl Console {
         };
         Ok(Arc::new(Self {
             door: Door::open(&loaded.config.console)?,
+            oidc: loaded.config.console.oidc.as_ref().map(Oidc::open).transpose()?,
             live: Live::new(desk.clone()),
+            queues: Queues::new(desk.clone()),
             phrases: Phrases::read(),
             store: context.health.check("store"),
             shutdown: context.shutdown.clone(),
@@ -71,7 +80,7 @@ impl Console {
     /// The pages and the API.
     pub fn router(self: &Arc<Self>) -> Router {
         let pages = Router::new()
-            .route("/", get(pages::overview))
+            .route("/", get(overview::overview))
             .route("/live", get(live::stream))
             .route("/submissions/show", get(pages::submission))
             .route("/events/show", get(pages::event))
@@ -80,6 +89,8 @@ impl Console {
             .route("/confirm", get(deeds::confirm))
             .route("/act/{name}", post(deeds::act))
             .route("/login", get(deeds::login).post(deeds::log_in))
+            .route("/login/oidc", get(deeds::begin_oidc))
+            .route(oidc::BACK, get(deeds::finish_oidc))
             .route("/logout", post(deeds::log_out))
             .route("/language", post(deeds::language))
             .route("/static/{file}", get(view::file))
@@ -93,11 +104,27 @@ impl Console {
 
     /// Looks after it until it is told to stop.
     pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.watch_ledger(), self.watch_queues());
+    }
+
+    /// A look that is under way when it is told to stop is given up.
+    async fn watch_queues(&self) {
+        let looking = async {
+            let mut ticks = tokio::time::interval(queues::LOOK);
+            loop {
+                ticks.tick().await;
+                self.queues.look().await;
+            }
+        };
+        self.shutdown.run_until_cancelled(looking).await;
+    }
+
+    async fn watch_ledger(&self) {
         let mut ticks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
-                () = self.live.watch() => {}
+                () = self.live.watch(&self.queues) => {}
                 _ = ticks.tick() => match self.desk.ledger.pauses(self.desk.clock.now()).await {
                     Ok(_) => self.store.up(),
                     Err(error) => self.store.down(&error.to_string()),

@@ -1,6 +1,6 @@
 //! What changes by itself: one look at the ledger for all browsers, and a word to each when something is new.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,36 +12,45 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::unfold;
 use jiff::{SignedDuration, Timestamp};
-use ledger::{Backlog, Figures, Pause};
+use ledger::{Backlog, Figures, Pause, StateCounts};
 use operate::Desk;
 use operate::look::{Status, status};
 use tokio::sync::{Mutex, watch};
 
 use crate::Console;
 use crate::auth::Signed;
+use crate::queues::Queues;
 
 /// How often the ledger is looked at while a browser watches.
 const LOOK: Duration = Duration::from_secs(2);
 /// How old a look may be for a page that is asked for.
 const FRESH: SignedDuration = SignedDuration::from_secs(2);
 /// Over what time rates are counted.
-const RATE: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const RATE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How everything stood at one time.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) status: Status,
     pub(crate) backlog: Backlog,
-    /// Submissions a minute that came, and that were done with; not known right after the start.
-    pub(crate) rates: Option<(f64, f64)>,
+    /// Not known right after the start.
+    pub(crate) rates: Option<Rates>,
     pub(crate) at: Timestamp,
+}
+
+/// How many a minute came, and were done with.
+#[derive(Debug, Clone)]
+pub(crate) struct Rates {
+    pub(crate) submissions: (f64, f64),
+    /// By kind.
+    pub(crate) duties: BTreeMap<String, (f64, f64)>,
 }
 
 #[derive(Default)]
 struct Looked {
     last: Option<Arc<Snapshot>>,
-    /// When so many had arrived and were deleted.
-    counts: VecDeque<(Timestamp, i64, i64)>,
+    /// When it stood so, over the time of the rates.
+    counts: VecDeque<(Timestamp, Figures)>,
 }
 
 pub(crate) struct Live {
@@ -61,13 +70,13 @@ impl Live {
     }
 
     /// Looks once after a while, where a browser watches, and tells where something is new.
-    pub(crate) async fn watch(&self) {
+    pub(crate) async fn watch(&self, queues: &Queues) {
         tokio::time::sleep(LOOK).await;
         if self.told.receiver_count() == 0 {
             return;
         }
         let Ok(now) = self.snapshot().await else { return };
-        let news = Some(shown(&now));
+        let news = Some(shown(&now, queues));
         self.told.send_if_modified(|(version, last)| {
             let is_new = *last != news;
             if is_new {
@@ -86,14 +95,10 @@ impl Live {
         }
         let backlog = async { Ok(self.desk.ledger.backlog(now).await.map_err(operate::unavailable)?) };
         let (status, backlog) = tokio::try_join!(status(&self.desk), backlog)?;
-        let (arrived, deleted) = (status.figures.arrived, status.figures.deleted);
-        looked.counts.retain(|(at, ..)| now.duration_since(*at) <= RATE);
-        let rates = looked.counts.front().and_then(|(at, came, went)| {
-            let minutes = now.duration_since(*at).as_secs_f64() / 60.0;
-            let rate = |count: i64| f64::from(i32::try_from(count).unwrap_or(i32::MAX)) / minutes;
-            (minutes > 0.0).then(|| (rate(arrived - came), rate(deleted - went)))
-        });
-        looked.counts.push_back((now, arrived, deleted));
+        looked.counts.retain(|(at, _)| now.duration_since(*at) <= RATE);
+        let first = looked.counts.front();
+        let rates = first.and_then(|(at, first)| rates(first, &status.figures, now.duration_since(*at)));
+        looked.counts.push_back((now, status.figures.clone()));
         let snapshot = Arc::new(Snapshot {
             status,
             backlog,
@@ -105,11 +110,38 @@ impl Live {
     }
 }
 
+/// How many a minute so many are over a time; none where no time has passed.
+pub(crate) fn per_minute(over: SignedDuration) -> Option<impl Fn(i64) -> f64> {
+    let minutes = over.as_secs_f64() / 60.0;
+    (minutes > 0.0).then_some(move |count| f64::from(i32::try_from(count).unwrap_or(i32::MAX)) / minutes)
+}
+
+fn rates(first: &Figures, last: &Figures, over: SignedDuration) -> Option<Rates> {
+    let rate = per_minute(over)?;
+    // As many duties as there were, and as many of them as need nothing more.
+    let counted = |counts: &StateCounts| {
+        let ended = counts.done + counts.cancelled;
+        (
+            counts.ready + counts.sending + counts.held + counts.failed + ended,
+            ended,
+        )
+    };
+    let of_kind = |(kind, counts): (&String, &StateCounts)| {
+        let ((was, had_ended), (is, has_ended)) = (first.duties.get(kind).map_or((0, 0), counted), counted(counts));
+        (kind.clone(), (rate(is - was), rate(has_ended - had_ended)))
+    };
+    Some(Rates {
+        submissions: (rate(last.arrived - first.arrived), rate(last.deleted - first.deleted)),
+        duties: last.duties.iter().map(of_kind).collect(),
+    })
+}
+
 /// What a person would see as news.
-type News = (Figures, Figures, Vec<String>, Vec<Pause>, i64);
+type News = (Figures, Figures, Vec<String>, Vec<Pause>, i64, (bool, Vec<Option<u32>>));
 
 /// What of it a person would see as news: not that everything is two seconds older.
-fn shown(snapshot: &Snapshot) -> News {
+fn shown(snapshot: &Snapshot, queues: &Queues) -> News {
+    let looked = queues.looked().unwrap_or_default();
     let status = &snapshot.status;
     let ageless = |figures: &Figures| Figures {
         oldest_open_seconds: 0,
@@ -122,6 +154,7 @@ fn shown(snapshot: &Snapshot) -> News {
         workers,
         status.paused.clone(),
         snapshot.backlog.quarantine_waiting,
+        (looked.away, looked.queues.iter().map(|queue| queue.waiting).collect()),
     )
 }
 

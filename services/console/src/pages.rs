@@ -11,9 +11,9 @@ use serde_json::Value;
 use crate::Console;
 use crate::api::{pairs, status_of};
 use crate::auth::Signed;
-use crate::cells::{acts, age, bulk, cell, facts_of, field, link, plain, rows_of, text_of, time};
+use crate::cells::{acts, bulk, cell, facts_of, field, link, plain, rows_of, text_of, why};
 use crate::tables::{self, Kind, OF_DUTIES, TABLES};
-use crate::view::{Cell, List, Overview, Said, Shell, Show, page};
+use crate::view::{List, Said, Shell, Show, page};
 use crate::words;
 
 /// So many rows a person reads on a page that can be filtered.
@@ -54,81 +54,13 @@ pub(crate) fn shell(
 pub(crate) fn failed(shell: Shell, error: &anyhow::Error, back: &str) -> Response {
     let status = status_of(error);
     let said = Said {
+        error: Some(shell.refusal(error)),
         shell,
-        error: Some(format!("{error:#}")),
         lines: Vec::new(),
         lists: Vec::new(),
         back: back.to_owned(),
     };
     page(status, &said)
-}
-
-pub(crate) async fn overview(State(console): Here, signed: Signed, headers: HeaderMap) -> Response {
-    if signed.is_department() {
-        return Redirect::to("/events").into_response();
-    }
-    let shell = shell(&console, &headers, Some(&signed), "overview");
-    let snapshot = match console.live.snapshot().await {
-        Ok(snapshot) => snapshot,
-        Err(error) => return failed(shell, &error, ""),
-    };
-    let (status, backlog) = (&snapshot.status, &snapshot.backlog);
-    let figures = &status.figures;
-    let rate = |rate: Option<f64>| rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1}"));
-    let numbers = [
-        ("arrived", figures.arrived, false),
-        ("accepted", figures.accepted, false),
-        ("open", figures.open, false),
-        ("deleted", figures.deleted, false),
-        ("quarantined", figures.quarantined, backlog.quarantine_waiting > 0),
-        ("duplicates", figures.duplicates.ignored, false),
-        (
-            "possible-mail",
-            figures.duplicates.possible_mail,
-            figures.duplicates.possible_mail > 0,
-        ),
-        ("drafts", figures.drafts_ignored, false),
-        ("late", backlog.missed, backlog.missed > 0),
-    ];
-    let mut shown: Vec<_> = numbers
-        .map(|(name, number, bad)| (name, number.to_string(), bad))
-        .to_vec();
-    shown.push(("rate-in", rate(snapshot.rates.map(|rates| rates.0)), false));
-    shown.push(("rate-out", rate(snapshot.rates.map(|rates| rates.1)), false));
-    let queues = figures.duties.iter().map(|(kind, counts)| {
-        let oldest = backlog.oldest_duties.get(kind).copied().unwrap_or_default();
-        let numbers = [counts.ready + counts.sending, counts.held, counts.failed];
-        let mut cells = vec![Cell {
-            href: Some(link("/duties", "kind", kind)),
-            ..plain(shell.say(kind))
-        }];
-        cells.extend(numbers.map(|number| plain(number.to_string())));
-        cells.push(plain(age(oldest)));
-        cells
-    });
-    let workers = status.workers.iter().map(|worker| {
-        let (started, seen) = (time(&console, worker.started_at), time(&console, worker.seen_at));
-        vec![plain(worker.service.as_str()), started, seen]
-    });
-    let paused = status.paused.iter().map(|pause| {
-        let who = pause.actor.as_deref().unwrap_or("–");
-        vec![
-            plain(shell.say(pause.what.as_str())),
-            plain(pause.name.as_str()),
-            plain(pause.why.as_str()),
-            plain(console.door.name_of(who).unwrap_or(who)),
-            pause.until.map_or_else(|| plain("–"), |until| time(&console, until)),
-        ]
-    });
-    let overview = Overview {
-        figures: shown,
-        whole: status.difference.arrived == 0 && status.difference.accepted == 0,
-        queues: queues.collect(),
-        workers: workers.collect(),
-        paused: paused.collect(),
-        shell,
-    };
-    page(StatusCode::OK, &overview)
 }
 
 pub(crate) async fn list(
@@ -167,7 +99,7 @@ pub(crate) async fn list(
     }
     let (rows, error, status) = match perform(&console.desk, signed.actor(), table.action, args).await {
         Ok(rows) => (rows, None, StatusCode::OK),
-        Err(error) => (Value::Null, Some(format!("{error:#}")), status_of(&error)),
+        Err(error) => (Value::Null, Some(shell.refusal(&error)), status_of(&error)),
     };
     let rows = rows_of(&shell, &rows, table.columns);
     let list = List {
@@ -217,13 +149,13 @@ pub(crate) async fn submission(
         ("kind", Kind::Word),
         ("role", Kind::Text),
         ("state", Kind::Word),
-        ("reason", Kind::Because),
+        ("reason", Kind::OfDuty),
         ("attempts", Kind::Text),
         ("next_at", Kind::Time),
         ("done_at", Kind::Time),
     ];
     let leaves = view["evidence"].as_array().into_iter().flatten().map(|leaf| {
-        let columns = [("at", Kind::Time), ("event", Kind::Word), ("index", Kind::Text)];
+        let columns = [("at", Kind::Time), ("event", Kind::Leaf), ("index", Kind::Text)];
         Vec::from(columns.map(|(key, kind)| cell(&shell, leaf, key, kind)))
     });
     let show = Show {
@@ -232,7 +164,7 @@ pub(crate) async fn submission(
         } else {
             &view["reference"]
         }),
-        why: view["why"].as_str().map(str::to_owned),
+        why: Some(why(&shell, &view)),
         facts: facts_of(&shell, &view, &facts),
         duties: rows_of(&shell, &view["duties"], &columns),
         bulk: bulk(&shell, &signed, OF_DUTIES),

@@ -12,6 +12,12 @@ pub(crate) enum Kind {
     Word,
     /// Why a message was put aside: the word, and what it means.
     Because,
+    /// Why a duty is held, failed or cancelled.
+    OfDuty,
+    /// Why a submission is kept, or was deleted.
+    Why,
+    /// What happened, as the evidence has it.
+    Leaf,
     Time,
     Submission,
     Event,
@@ -96,7 +102,7 @@ pub(crate) const TABLES: &[Table] = &[
             ("form", Kind::Text),
             ("state", Kind::Word),
             ("received_at", Kind::Time),
-            ("why", Kind::Text),
+            ("why", Kind::Why),
         ],
         filters: &[
             ("id", Choices::Free),
@@ -138,7 +144,7 @@ pub(crate) const TABLES: &[Table] = &[
             ("form", Kind::Text),
             ("kind", Kind::Word),
             ("state", Kind::Word),
-            ("reason", Kind::Because),
+            ("reason", Kind::OfDuty),
             ("why", Kind::Text),
             ("attempts", Kind::Text),
             ("next_at", Kind::Time),
@@ -279,7 +285,7 @@ pub(crate) const TABLES: &[Table] = &[
         columns: &[
             ("at", Kind::Time),
             ("actor", Kind::Who),
-            ("event", Kind::Word),
+            ("event", Kind::Leaf),
             ("rule", Kind::Text),
             ("index", Kind::Text),
         ],

@@ -7,8 +7,11 @@ use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use domain::Language;
+use operate::Refusal;
+use runtime::Exit;
 
 use crate::Console;
+use crate::words::of_duty;
 
 /// What every page has around it.
 pub(crate) struct Shell {
@@ -26,6 +29,36 @@ impl Shell {
     /// A phrase.
     pub(crate) fn say(&self, name: &str) -> String {
         self.console.phrases.say(self.language, name)
+    }
+
+    /// Why something was not done, in the person's language; as it came where no phrase has it.
+    pub(crate) fn refusal(&self, error: &anyhow::Error) -> String {
+        let refusal = error
+            .downcast_ref::<Exit>()
+            .and_then(|exit| exit.cause.downcast_ref::<Refusal>());
+        let words = refusal.and_then(|refusal| {
+            // A reason's code among it has words of its own.
+            let about = refusal.about.iter().map(|(name, text)| {
+                let meaning = (*name == "reason").then(|| self.find(&of_duty(text))).flatten();
+                (*name, meaning.unwrap_or_else(|| text.clone()))
+            });
+            let name = format!("refused-{}", refusal.code.as_str());
+            self.console
+                .phrases
+                .fill(self.language, &name, &about.collect::<Vec<_>>())
+        });
+        words.unwrap_or_else(|| format!("{error:#}"))
+    }
+
+    /// A phrase, where there is one.
+    pub(crate) fn find(&self, name: &str) -> Option<String> {
+        self.console.phrases.find(self.language, name)
+    }
+
+    /// A phrase with what it is about filled in.
+    pub(crate) fn fill(&self, name: &str, about: &[(&str, String)]) -> String {
+        let filled = self.console.phrases.fill(self.language, name, about);
+        filled.unwrap_or_else(|| name.to_owned())
     }
 
     pub(crate) fn code(&self) -> &'static str {
@@ -80,7 +113,11 @@ pub(crate) struct Overview {
     /// Name, number, whether it is bad.
     pub(crate) figures: Vec<(&'static str, String, bool)>,
     pub(crate) whole: bool,
+    pub(crate) duties: Vec<Vec<Cell>>,
     pub(crate) queues: Vec<Vec<Cell>>,
+    /// Why the queues are not seen as they are now, and when they were seen: a phrase and a time.
+    pub(crate) unseen: Option<&'static str>,
+    pub(crate) seen: Option<Cell>,
     pub(crate) workers: Vec<Vec<Cell>>,
     pub(crate) paused: Vec<Vec<Cell>>,
 }
@@ -151,6 +188,14 @@ pub(crate) struct LogIn {
     pub(crate) shell: Shell,
     pub(crate) error: Option<&'static str>,
     pub(crate) nobody: bool,
+    /// Whether there is a provider to log in at.
+    pub(crate) oidc: bool,
+}
+
+#[derive(Template)]
+#[template(path = "let_in.html")]
+pub(crate) struct LetIn {
+    pub(crate) shell: Shell,
 }
 
 #[derive(Template)]

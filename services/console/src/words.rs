@@ -2,8 +2,8 @@
 
 use axum::http::HeaderMap;
 use domain::Language;
-use fluent::FluentResource;
 use fluent::concurrent::FluentBundle;
+use fluent::{FluentArgs, FluentResource};
 
 use crate::auth::cookie;
 
@@ -25,6 +25,8 @@ fn bundle(language: &str, text: &str) -> FluentBundle<FluentResource> {
     bundle
         .add_resource(resource)
         .expect("no phrase stands twice: a test reads them");
+    // The marks around what is filled in are for texts of two directions, and both of ours have one.
+    bundle.set_use_isolating(false);
     bundle
 }
 
@@ -41,14 +43,33 @@ impl Phrases {
         self.find(language, name).unwrap_or_else(|| name.to_owned())
     }
 
-    fn find(&self, language: Language, name: &str) -> Option<String> {
+    /// A phrase, where there is one.
+    pub(crate) fn find(&self, language: Language, name: &str) -> Option<String> {
+        self.fill(language, name, &[])
+    }
+
+    /// A phrase with what it is about filled in, where there is one.
+    pub(crate) fn fill(&self, language: Language, name: &str, about: &[(&str, String)]) -> Option<String> {
         let bundle = match language {
             Language::Da => &self.da,
             Language::En => &self.en,
         };
         let message = bundle.get_message(&name.replace(['.', '_'], "-"))?;
         let pattern = message.value()?;
-        Some(bundle.format_pattern(pattern, None, &mut Vec::new()).into_owned())
+        let about: FluentArgs<'_> = about.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let text = bundle.format_pattern(pattern, Some(&about), &mut Vec::new());
+        Some(text.into_owned())
+    }
+}
+
+/// The phrase for a duty's reason; those with a number have one for what may pass and one for what does not.
+pub(crate) fn of_duty(reason: &str) -> String {
+    match reason.split_once('_') {
+        Some((peer @ ("smtp" | "http"), code)) => {
+            let passes = code.starts_with(if peer == "smtp" { '4' } else { '5' });
+            format!("of-duty-{peer}-{}", if passes { "later" } else { "never" })
+        }
+        _ => format!("of-duty-{reason}"),
     }
 }
 
@@ -90,6 +111,29 @@ mod tests {
         assert_eq!(names(da), names(en));
     }
 
+    /// A phrase in both languages fills in the same.
+    #[test]
+    fn what_a_phrase_fills_in_is_the_same_in_both_languages() {
+        let filled = |text: &'static str| -> Vec<(&str, Vec<&str>)> {
+            let lines = text.lines().filter_map(|line| line.split_once(" = "));
+            let mut filled: Vec<_> = lines
+                .map(|(name, phrase)| {
+                    let mut names: Vec<_> = phrase
+                        .split("{ $")
+                        .skip(1)
+                        .filter_map(|rest| rest.split(' ').next())
+                        .collect();
+                    names.sort_unstable();
+                    (name, names)
+                })
+                .collect();
+            filled.sort_unstable();
+            filled
+        };
+        let (da, en) = (include_str!("../locales/da.ftl"), include_str!("../locales/en.ftl"));
+        assert_eq!(filled(da), filled(en));
+    }
+
     #[test]
     fn every_action_reason_and_state_has_words() {
         let phrases = Phrases::read();
@@ -100,6 +144,12 @@ mod tests {
         let reasons = domain::quarantine::QuarantineReason::ALL
             .iter()
             .map(|reason| format!("because-{reason}"));
+        let of_duties = domain::Reason::ALL.iter().map(|reason| of_duty(&reason.to_string()));
+        let refusals = operate::Because::ALL
+            .iter()
+            .map(|code| format!("refused-{}", code.as_str()));
+        let whys = ledger::Because::CODES.map(|code| format!("why-{code}"));
+        let reasons = reasons.chain(of_duties).chain(refusals).chain(whys);
         let states = domain::DutyState::ALL.iter().map(ToString::to_string);
         let kinds = domain::DutyKind::ALL.iter().map(ToString::to_string);
         for name in actions.chain(reasons).chain(states).chain(kinds) {

@@ -8,15 +8,15 @@ use domain::submission::Kept;
 use domain::{
     DutyId, DutyKind, DutyState, EmailAddress, Form, Kind, Language, Reason, Reference, Submission, SubmissionId, Value,
 };
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use ledger::{Arrival, EventSaid, Lineage, NewDuty, NewSubmission, Payload, ReceiptAddress};
 use letter::Parcel;
 use vault::{DataKey, Index, Purpose};
 
-use crate::check::Checked;
+use crate::check::{Checked, receipt_address};
 use crate::compose::{Composed, Department};
-use crate::identity::Identity;
+use crate::identity::{Identity, lock};
 use crate::message::Message;
 use crate::shapes::{Event, Headers, Incoming};
 use crate::take::Trouble;
@@ -85,6 +85,10 @@ pub(crate) fn wakes(duties: &[NewDuty]) -> Vec<DutyId> {
     duties.iter().filter(now).map(|duty| duty.id).collect()
 }
 
+/// How many receipts go to one address within [`RATE_WINDOW`], so that a form cannot be used to flood a mailbox.
+const RATE: i64 = 10;
+const RATE_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
 impl Case<'_> {
     pub(crate) fn order(&self) -> Order {
         Order {
@@ -141,6 +145,40 @@ impl Case<'_> {
             .as_ref()
             .is_some_and(|event| event.notify == Notify::Each);
         !self.late && (self.form.kind == Kind::Message || each)
+    }
+
+    /// Where a receipt goes, and what limits how many; `None` where the form has none, or nobody can be written to.
+    pub(crate) fn receipt_address(&self) -> Option<(EmailAddress, ReceiptAddress)> {
+        self.form.receipt.as_ref()?;
+        let address = receipt_address(&self.checked, &self.form)?;
+        let lower = address.expose().to_lowercase();
+        let parts: [&[u8]; 1] = [lower.as_bytes()];
+        let digests = self.index.digests("receipt address", &parts);
+        let limit = ReceiptAddress {
+            digest: self.index.digest("receipt address", &parts).bytes,
+            digests: digests.into_iter().map(|digest| digest.bytes).collect(),
+            lock: lock(&self.index, "receipt address", &parts),
+            since: self.now - RATE_WINDOW,
+            most: RATE,
+        };
+        Some((address, limit))
+    }
+
+    /// What becomes of the receipt, where its address has had so many.
+    pub(crate) fn receipt_plan(
+        &self,
+        lineage: &Lineage,
+        address: Option<&(EmailAddress, ReceiptAddress)>,
+        had: i64,
+    ) -> ReceiptPlan {
+        if self.form.receipt.is_none() || lineage.has_receipt {
+            return ReceiptPlan::None;
+        }
+        match address {
+            None => ReceiptPlan::Cancel(Reason::Undeliverable),
+            Some((_, limit)) if had >= limit.most => ReceiptPlan::Cancel(Reason::RateLimited),
+            Some((address, limit)) => ReceiptPlan::Send(address.clone(), limit.clone()),
+        }
     }
 
     pub(crate) fn receipt_key(&self) -> Option<Vec<u8>> {

@@ -24,6 +24,7 @@ mod message;
 mod record;
 pub mod requests;
 mod take;
+mod trace;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use runtime::{Context, Exit, Loaded};
 use tokio::sync::{RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use worker::{Certificates, Keys, Notices, Pauses, Presence};
+use worker::{Certificates, Keys, Notices, Pauses, Presence, Traces};
 
 use crate::take::{Intake, ROOM_KIB};
 
@@ -48,10 +49,12 @@ use crate::take::{Intake, ROOM_KIB};
 pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let config = &loaded.config;
     let link = worker::link(config, "kvit-intake", context.health.check("broker"))?;
-    let intake = Arc::new(open(Arc::clone(&loaded), &context, link.clone())?);
+    let (traces, exporting) = worker::traces(config, "kvit-intake")?;
+    let intake = Arc::new(open(Arc::clone(&loaded), &context, link.clone(), traces)?);
 
     let idle = CancellationToken::new();
     let background = TaskTracker::new();
+    background.spawn(exporting.serve(idle.clone()));
     background.spawn(
         Presence {
             ledger: intake.ledger.clone(),
@@ -139,7 +142,7 @@ fn queues_of(pauses: &[Pause]) -> BTreeSet<String> {
     queues.map(|pause| pause.name.clone()).collect()
 }
 
-fn open(loaded: Arc<Loaded>, context: &Context, link: broker::Link) -> anyhow::Result<Intake> {
+fn open(loaded: Arc<Loaded>, context: &Context, link: broker::Link, traces: Traces) -> anyhow::Result<Intake> {
     let config = &loaded.config;
     let keys = Keys {
         intake: true,
@@ -166,6 +169,7 @@ fn open(loaded: Arc<Loaded>, context: &Context, link: broker::Link) -> anyhow::R
         link,
         worker: WorkerId::new(),
         clock: context.clock.clone(),
+        traces,
         message_domain: from.address.domain().to_owned(),
         crypto: Arc::new(Semaphore::new(cores)),
         room: Semaphore::new(ROOM_KIB as usize),

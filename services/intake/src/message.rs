@@ -1,6 +1,7 @@
 //! A message as it came, and as it is kept sealed in quarantine.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use broker::{Delivery, Properties};
 use bytes::Bytes;
@@ -25,7 +26,12 @@ pub(crate) struct Message {
     pub(crate) redelivered: bool,
     /// Came by the dead-letter queue: it is put aside unparsed.
     pub(crate) dead: bool,
+    /// What was done with it, and by when: kept for its trace alone, and where there is one.
+    pub(crate) way: Option<Arc<Mutex<Way>>>,
 }
+
+/// The steps of a message's way through intake, each with the moment at which it was done.
+pub(crate) type Way = Vec<(&'static str, Timestamp)>;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -63,7 +69,22 @@ impl Message {
             received_at,
             redelivered,
             dead,
+            way: None,
         })
+    }
+
+    /// Notes that a step is done. `now` is asked only where there is a trace.
+    pub(crate) fn passed(&self, step: &'static str, now: impl FnOnce() -> Timestamp) {
+        if let Some(way) = &self.way {
+            way.lock().unwrap_or_else(PoisonError::into_inner).push((step, now()));
+        }
+    }
+
+    /// The steps so far.
+    pub(crate) fn way(&self) -> Way {
+        let way = self.way.as_ref();
+        way.map(|way| way.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .unwrap_or_default()
     }
 
     /// The properties that mean something to Kvit.
@@ -121,6 +142,7 @@ impl Message {
             received_at: head.received_at,
             redelivered: false,
             dead: false,
+            way: None,
         })
     }
 }
@@ -142,6 +164,7 @@ mod tests {
             received_at: Timestamp::UNIX_EPOCH,
             redelivered: true,
             dead: false,
+            way: None,
         };
         let kept = [message.encode_head(), message.body.to_vec()].concat();
         let read = Message::decode(&kept).expect("a message");

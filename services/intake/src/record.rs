@@ -5,25 +5,21 @@ use std::sync::Arc;
 use domain::lineage::{Verdict, judge};
 use domain::submission::Kept;
 use domain::{DutyKind, DutyState, Form, Kind, Reason, Submission, SubmissionId};
-use jiff::SignedDuration;
-use ledger::{Arrival, Counter, EventSaid, Lineage, NewDuty, NewSubmission, ReceiptAddress, Recorded};
+use ledger::{Arrival, Counter, EventSaid, Lineage, NewDuty, NewSubmission, Recorded};
 use letter::Notice;
 use vault::Purpose;
 
 use crate::case::{Case, ReceiptPlan, Sealer, wakes};
-use crate::check::{Checked, receipt_address};
+use crate::check::Checked;
 use crate::compose::{Composed, Department, Job, message_id};
 use crate::event;
-use crate::identity::{Identity, lock};
+use crate::identity::Identity;
 use crate::message::Message;
 use crate::shapes::{Headers, Incoming};
 use crate::take::{Fate, Intake, Trouble};
 
 /// How often a message is judged again because another replica was faster.
 const ROUNDS: usize = 8;
-/// How many receipts go to one address within [`RATE_WINDOW`], so that a form cannot be used to flood a mailbox.
-const RATE: i64 = 10;
-const RATE_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 impl Intake {
     /// Judges a checked message against what is known, and records it, or counts it.
@@ -53,9 +49,11 @@ impl Intake {
             late,
             now,
         };
+        let address = case.receipt_address();
         for _ in 0..ROUNDS {
             let sought = (case.identity.sought.clone(), case.identity.answers_sought.clone());
-            let lineage = self.ledger.lineage(sought.0, sought.1).await?;
+            let limit = address.as_ref().map(|(_, limit)| limit.clone());
+            let (lineage, receipts) = self.ledger.standing(sought.0, sought.1, limit).await?;
             let known = if failpoint::mutant("no_idempotency_digest") {
                 &[]
             } else {
@@ -66,7 +64,8 @@ impl Intake {
                 Verdict::First => (1, true),
                 Verdict::Version { number, latest } => (number, latest),
             };
-            if let Some(id) = self.accept(&case, &lineage, version, latest).await? {
+            let receipt = case.receipt_plan(&lineage, address.as_ref(), receipts);
+            if let Some(id) = self.accept(&case, &lineage, (version, latest), receipt).await? {
                 return Ok(Fate::Accepted(id));
             }
         }
@@ -99,13 +98,12 @@ impl Intake {
         &self,
         case: &Case<'_>,
         lineage: &Lineage,
-        version: u32,
-        latest: bool,
+        (version, latest): (u32, bool),
+        receipt: ReceiptPlan,
     ) -> Result<Option<SubmissionId>, Trouble> {
         let submission = case.submission(self.loaded.config.controller.language, lineage, version);
         let id = submission.id;
         let references = self.references(case, lineage);
-        let receipt = self.receipt_plan(case, lineage).await?;
         let job = Job {
             form: Arc::clone(&case.form),
             department: case.form.department.clone(),
@@ -126,6 +124,7 @@ impl Intake {
         } else {
             Vec::new()
         };
+        case.message.passed("compose", || self.clock.now());
         failpoint::reached("intake.composed").await;
         let keys = self.vault.create(id.0, &purposes, case.now).await?;
         failpoint::reached("intake.key_committed").await;
@@ -137,6 +136,7 @@ impl Intake {
         let kept = Kept { submission, references };
         let duties = self.duties(case, composed, &receipt, &sealer, &kept).await?;
         let wakes = wakes(&duties);
+        case.message.passed("seal", || self.clock.now());
         let new = NewSubmission {
             notes,
             ..case.new_submission(&kept.submission, duties, lineage, latest, &keys, receipt)
@@ -145,35 +145,12 @@ impl Intake {
             self.vault.destroy_all(vec![id.0]).await?;
             return Ok(None);
         }
+        case.message.passed("commit", || self.clock.now());
+        self.trace(case, id, version);
         failpoint::reached("intake.recorded").await;
         tracing::info!(submission.id = %id, site = %case.message.site, form = %case.form.id, version, "accepted");
         self.link.wake(broker::MAIL_DUTIES, &wakes).await;
         Ok(Some(id))
-    }
-
-    /// What becomes of the receipt.
-    async fn receipt_plan(&self, case: &Case<'_>, lineage: &Lineage) -> Result<ReceiptPlan, Trouble> {
-        if case.form.receipt.is_none() || lineage.has_receipt {
-            return Ok(ReceiptPlan::None);
-        }
-        let Some(address) = receipt_address(&case.checked, &case.form) else {
-            return Ok(ReceiptPlan::Cancel(Reason::Undeliverable));
-        };
-        let lower = address.expose().to_lowercase();
-        let parts: [&[u8]; 1] = [lower.as_bytes()];
-        let digests = case.index.digests("receipt address", &parts);
-        let limit = ReceiptAddress {
-            digest: case.index.digest("receipt address", &parts).bytes,
-            digests: digests.into_iter().map(|digest| digest.bytes).collect(),
-            lock: lock(&case.index, "receipt address", &parts),
-            since: case.now - RATE_WINDOW,
-            most: RATE,
-        };
-        let sent = self.ledger.receipts_since(limit.digests.clone(), limit.since).await?;
-        if sent >= limit.most {
-            return Ok(ReceiptPlan::Cancel(Reason::RateLimited));
-        }
-        Ok(ReceiptPlan::Send(address, limit))
     }
 
     /// The `Message-ID` of the first version's mail, which later ones refer to.

@@ -16,7 +16,7 @@ use runtime::{Clock, Loaded};
 use store::StoreError;
 use tokio::sync::{RwLock, Semaphore};
 use vault::{Vault, VaultError};
-use worker::{Certificates, Notices};
+use worker::{Certificates, Notices, Traces};
 
 use crate::check::check;
 use crate::message::Message;
@@ -42,6 +42,7 @@ pub(crate) struct Intake {
     pub(crate) link: Link,
     pub(crate) worker: WorkerId,
     pub(crate) clock: Clock,
+    pub(crate) traces: Traces,
     pub(crate) message_domain: String,
     /// How much public-key work is done at once.
     pub(crate) crypto: Arc<Semaphore>,
@@ -127,9 +128,10 @@ impl Intake {
         };
         failpoint::reached("intake.delivered").await;
         let came_back = delivery.delivery_count > 0;
-        let Some(message) = Message::from_delivery(delivery, self.clock.now()) else {
+        let Some(mut message) = Message::from_delivery(delivery, self.clock.now()) else {
             return Verdict::Requeue;
         };
+        message.way = self.traces.is_on().then(Arc::default);
         let taken = if came_back {
             self.take_alone(&message).await
         } else {
@@ -209,6 +211,7 @@ impl Intake {
             Ok(incoming) => incoming,
             Err(refusal) => return Ok(Fate::Refused(refusal.into())),
         };
+        message.passed("read", || self.clock.now());
         self.judge(message, headers, incoming, site, was).await
     }
 
@@ -309,6 +312,7 @@ impl Intake {
                 }));
             }
         };
+        message.passed("check", || self.clock.now());
         // The answers hold them now, decoded.
         incoming.files = Files::default();
         if checked.drift {

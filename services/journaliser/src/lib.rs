@@ -25,7 +25,7 @@ use ledger::WorkerId;
 use runtime::{Context, Loaded};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use worker::{Keys, Leases, Presence};
+use worker::{Keys, Leases, Presence, Traces};
 
 use crate::story::Journaliser;
 use crate::targets::Targets;
@@ -43,10 +43,12 @@ const AT_ONCE: usize = 4;
 pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let link = worker::link(&loaded.config, "kvit-journaliser", context.health.check("broker"))?;
     link.declare_duties();
-    let journaliser = Arc::new(open(Arc::clone(&loaded), &context)?);
+    let (traces, exporting) = worker::traces(&loaded.config, "kvit-journaliser")?;
+    let journaliser = Arc::new(open(Arc::clone(&loaded), &context, traces)?);
 
     let idle = CancellationToken::new();
     let background = TaskTracker::new();
+    background.spawn(exporting.serve(idle.clone()));
     background.spawn(
         Presence {
             ledger: journaliser.ledger.clone(),
@@ -110,7 +112,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open(loaded: Arc<Loaded>, context: &Context) -> anyhow::Result<Journaliser> {
+fn open(loaded: Arc<Loaded>, context: &Context, traces: Traces) -> anyhow::Result<Journaliser> {
     let config = &loaded.config;
     let keys = Keys {
         journal: true,
@@ -127,6 +129,7 @@ fn open(loaded: Arc<Loaded>, context: &Context) -> anyhow::Result<Journaliser> {
         worker: WorkerId::new(),
         leases: Leases::new(config.journaliser.lease),
         clock: context.clock.clone(),
+        traces,
         loaded,
     })
 }

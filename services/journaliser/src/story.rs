@@ -14,7 +14,7 @@ use store::StoreError;
 use tokio::time::sleep;
 use uuid::Uuid;
 use vault::{Purpose, Vault, VaultError};
-use worker::Leases;
+use worker::{Leases, Traces};
 
 use crate::entry::{Entry, Rule, parties, party_digest};
 use crate::targets::{Answer, Receipt, Targets};
@@ -29,6 +29,7 @@ pub(crate) struct Journaliser {
     pub(crate) leases: Leases,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) clock: Clock,
+    pub(crate) traces: Traces,
 }
 
 /// Why a copy was not journalised, by what happens next.
@@ -70,7 +71,9 @@ impl Journaliser {
         failpoint::reached("journaliser.claimed").await;
         let written = self.write(&claim, now).await;
         failpoint::reached("journaliser.written").await;
-        self.settle(&claim, written).await
+        let outcome = self.settle(&claim, written).await?;
+        self.traces.attempt(&claim, outcome, now, || self.clock.now());
+        Ok(())
     }
 
     /// Opens the copy, and gives it to its target.
@@ -132,7 +135,8 @@ impl Journaliser {
         })
     }
 
-    async fn settle(&self, claim: &Claim, written: Result<(Arc<Entry>, Answer), Failure>) -> Result<(), Failure> {
+    /// Settles a duty, and answers how.
+    async fn settle(&self, claim: &Claim, written: Result<(Arc<Entry>, Answer), Failure>) -> Result<Outcome, Failure> {
         let now = self.clock.now();
         let (entry, answer) = match written {
             Ok(written) => written,
@@ -158,7 +162,7 @@ impl Journaliser {
         failpoint::reached("journaliser.key_destroyed").await;
         metrics::counter!("kvit_journal_entries_total", "target" => claim.role.clone()).increment(1);
         tracing::info!(duty.id = %claim.id, submission.id = %entry.submission.id, target = claim.role, "journalised");
-        Ok(())
+        Ok(Outcome::Done)
     }
 
     /// Records what a target has taken, however long the ledger is away: the target has it, and only the end of the
@@ -211,7 +215,7 @@ impl Journaliser {
         outcome: Outcome,
         failure: Option<&Failure>,
         now: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<Outcome, Failure> {
         let cause = failure.and_then(std::error::Error::source).map(ToString::to_string);
         match outcome {
             Outcome::Retry { at, .. } => {
@@ -225,7 +229,7 @@ impl Journaliser {
             }
         }
         self.ledger.settle(claim.id, self.worker, outcome, None, now).await?;
-        Ok(())
+        Ok(outcome)
     }
 
     /// What a failure means for a duty. The journal never gives a copy up by itself.

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use vault::Vault;
+use worker::Traces;
 
 /// The most that are ended together.
 const MOST: usize = 256;
@@ -28,6 +29,7 @@ pub(crate) struct Digger {
     pub(crate) ledger: Ledger,
     pub(crate) vault: Vault,
     pub(crate) clock: Clock,
+    pub(crate) traces: Traces,
     /// Its own while it serves; a lock, so that one that panicked can begin anew.
     pub(crate) waiting: Mutex<mpsc::Receiver<SubmissionId>>,
 }
@@ -76,11 +78,13 @@ impl Digger {
 
     /// Deletion's second and third step: the keys, then the tombstones.
     async fn end(&self, ids: Vec<SubmissionId>) -> anyhow::Result<()> {
+        let begun = self.clock.now();
         self.vault.destroy(ids.iter().map(|id| id.0).collect()).await?;
         failpoint::reached("mailer.key_destroyed").await;
         self.ledger.finish_deletion(ids.clone(), self.clock.now()).await?;
         for id in ids {
             tracing::info!(submission.id = %id, "deleted");
+            self.traces.deletion(id, begun, || self.clock.now());
         }
         Ok(())
     }

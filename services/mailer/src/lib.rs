@@ -49,21 +49,21 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let link = worker::link(config, "kvit-mailer", context.health.check("broker"))?;
     link.declare_duties();
     let relay = Arc::new(Relay::new(&config.smtp, context.health.check("relay"))?);
-    let worker = WorkerId::new();
-    let leases = Leases::new(config.mailer.lease);
+    let (traces, exporting) = worker::traces(config, "kvit-mailer")?;
     let (graves, waiting) = graves();
     let mailer = Arc::new(Mailer {
         ledger: ledger.clone(),
-        relay: relay.connections(usize::from(config.smtp.connections.max(1))),
+        relay: relay.connections(usize::from(config.smtp.connections.max(1)), context.shutdown.clone()),
         graves,
         room: Semaphore::new(send::ROOM_KIB as usize),
         notices: Notices::new(Arc::clone(&loaded), letters, vault.clone())?,
         vault: vault.clone(),
-        worker,
+        worker: WorkerId::new(),
         retry: config.retry.clone(),
-        leases: leases.clone(),
+        leases: Leases::new(config.mailer.lease),
         loaded: Arc::clone(&loaded),
         clock: context.clock.clone(),
+        traces: traces.clone(),
     });
 
     send::begin_counting();
@@ -74,20 +74,11 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         vault: vault.clone(),
         clock: context.clock.clone(),
         waiting: waiting.into(),
+        traces,
     };
+    background.spawn(exporting.serve(idle.clone()));
     background.spawn(digger.serve(idle.clone()));
-    background.spawn(
-        Presence {
-            ledger: ledger.clone(),
-            vault: vault.clone(),
-            worker,
-            service: "mailer",
-            checks: ["store", "vault"].map(|name| context.health.check(name)),
-            leases: Some(leases.clone()),
-            clock: context.clock.clone(),
-        }
-        .keep(idle.clone()),
-    );
+    background.spawn(presence(&mailer, &context).keep(idle.clone()));
     let (watched, ended) = (Arc::clone(&relay), idle.clone());
     background.spawn(worker::forever("relay", idle.clone(), move || {
         Arc::clone(&watched).watch(ended.clone())
@@ -140,4 +131,16 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     background.close();
     background.wait().await;
     Ok(())
+}
+
+fn presence(mailer: &Mailer, context: &Context) -> Presence {
+    Presence {
+        ledger: mailer.ledger.clone(),
+        vault: mailer.vault.clone(),
+        worker: mailer.worker,
+        service: "mailer",
+        checks: ["store", "vault"].map(|name| context.health.check(name)),
+        leases: Some(mailer.leases.clone()),
+        clock: context.clock.clone(),
+    }
 }

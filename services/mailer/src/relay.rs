@@ -3,6 +3,7 @@
 //! lettre reads without a time limit, so every step has one here. What a relay says in words is never kept: a reply is
 //! its code.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::transaction::{Offers, RelayError, failure, transact};
 
-/// How long connecting may take, and saying good-bye.
+/// How long a TCP connection may take, and saying good-bye; and after how long a relay that has not yet said that it is
+/// ready is reported.
 const CONNECT: Duration = Duration::from_secs(30);
+/// How long a relay may take from the connection to its readiness: what RFC 5321 (4.5.3.2.1) gives its greeting alone.
+const READINESS: Duration = Duration::from_mins(5);
+/// How long a mail in hand may still wait for a connection when the mailer is to stop.
+const PARTING: Duration = Duration::from_secs(5);
 /// A connection that has been idle for longer is tried before it is trusted.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long the lanes pause after the relay turned them away, at first and at most.
@@ -97,9 +103,10 @@ impl Relay {
     }
 
     /// So many connections, each opened when it is first needed.
-    pub(crate) fn connections(self: &Arc<Self>, count: usize) -> Connections {
+    pub(crate) fn connections(self: &Arc<Self>, count: usize, shutdown: CancellationToken) -> Connections {
         Connections {
             relay: Arc::clone(self),
+            shutdown,
             turns: Semaphore::new(count),
             idle: Mutex::default(),
         }
@@ -128,7 +135,11 @@ impl Relay {
         loop {
             // A relay that takes mails need not be asked whether it does.
             if !self.check.is_up() || self.idle() {
-                match self.connect().await {
+                let connected = tokio::select! {
+                    () = ended.cancelled() => return,
+                    connected = self.connect() => connected,
+                };
+                match connected {
                     Ok(mut open) => {
                         self.reached();
                         pause = PAUSE.0;
@@ -180,6 +191,19 @@ impl Relay {
         self.open_at.send_replace(None);
     }
 
+    /// The relay took a connection, or was asked for one, and has not said for long that it is ready.
+    fn slow(&self) {
+        let words = format!(
+            "the relay at {} has not said within {} s that it is ready; waiting for it",
+            self.address(),
+            CONNECT.as_secs()
+        );
+        if self.check.is_up() {
+            tracing::warn!(relay = %self.address(), "the relay is slow to say that it is ready; waiting for it");
+        }
+        self.check.down(&words);
+    }
+
     /// The relay turned a lane away with 421: all lanes pause.
     fn slow_down(&self) {
         metrics::counter!("kvit_relay_slow_downs_total").increment(1);
@@ -191,7 +215,13 @@ impl Relay {
     }
 
     async fn connect(&self) -> Result<Open, RelayError> {
-        timeout(CONNECT, self.connect_unbounded())
+        let mut opening = pin!(self.connect_unbounded());
+        if let Ok(opened) = timeout(CONNECT, &mut opening).await {
+            return opened;
+        }
+        // It may only be slow: who looks is told, and it has its time.
+        self.slow();
+        timeout(READINESS.saturating_sub(CONNECT), opening)
             .await
             .unwrap_or(Err(RelayError::Unreachable))
     }
@@ -202,8 +232,9 @@ impl Relay {
         let connected = if self.security == Security::Implicit {
             AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT), &self.hello, Some(tls()?), None).await
         } else {
-            let stream = TcpStream::connect(server)
-                .await
+            let connected = timeout(CONNECT, TcpStream::connect(server)).await;
+            let stream = connected
+                .map_err(|_| RelayError::Unreachable)?
                 .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
                 .map_err(|_| RelayError::Unreachable)?;
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await
@@ -249,6 +280,7 @@ struct Open {
 /// The connections to the relay, each in one hand at a time.
 pub(crate) struct Connections {
     relay: Arc<Relay>,
+    shutdown: CancellationToken,
     turns: Semaphore,
     /// The one that was used last is used next: what there is too much of stays closed.
     idle: Mutex<Vec<Open>>,
@@ -307,7 +339,15 @@ impl Connections {
                 return Ok(open);
             }
         }
-        let opened = self.relay.connect().await;
+        // Nothing was given to the relay yet, so a mailer that is to stop does not wait long for it.
+        let hurried = async {
+            self.shutdown.cancelled().await;
+            sleep(PARTING).await;
+        };
+        let opened = tokio::select! {
+            opened = self.relay.connect() => opened,
+            () = hurried => return Err(RelayError::Unreachable),
+        };
         match &opened {
             Ok(_) => self.relay.reached(),
             Err(RelayError::Later(421)) => self.relay.slow_down(),

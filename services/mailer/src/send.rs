@@ -14,7 +14,7 @@ use store::StoreError;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use vault::{Purpose, Vault, VaultError};
-use worker::{Leases, Notices};
+use worker::{Leases, Notices, Traces};
 
 use crate::graves::Graves;
 use crate::relay::Connections;
@@ -40,6 +40,7 @@ pub(crate) struct Mailer {
     pub(crate) leases: Leases,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) clock: Clock,
+    pub(crate) traces: Traces,
 }
 
 /// Why a mail was not sent, by what happens next.
@@ -83,7 +84,7 @@ impl Mailer {
         let room = self.room.acquire_many(kib.min(ROOM_KIB)).await;
         let outcome = match self.open(&claim).await {
             Ok(parcel) if failpoint::mutant("settle_before_send") => {
-                self.settle(&claim, Ok(())).await?;
+                self.settle(&claim, now, Ok(())).await?;
                 return Ok(self.relay.send(&parcel).await?);
             }
             Ok(parcel) => self.relay.send(&parcel).await.map_err(Failure::from),
@@ -91,7 +92,7 @@ impl Mailer {
         };
         drop(room);
         failpoint::reached("mailer.answered").await;
-        self.settle(&claim, outcome).await
+        self.settle(&claim, now, outcome).await
     }
 
     /// The mail of a claim, opened in memory.
@@ -115,7 +116,7 @@ impl Mailer {
         Ok(parcel)
     }
 
-    async fn settle(&self, claim: &Claim, sent: Result<(), Failure>) -> Result<(), Failure> {
+    async fn settle(&self, claim: &Claim, begun: Timestamp, sent: Result<(), Failure>) -> Result<(), Failure> {
         let now = self.clock.now();
         let outcome = match &sent {
             Ok(()) => Outcome::Done,
@@ -137,6 +138,7 @@ impl Mailer {
         };
         report(claim, outcome, sent.as_ref().err(), now);
         let settled = self.settle_for_sure(claim.id, outcome, follows, now).await?;
+        self.traces.attempt(claim, outcome, begun, || self.clock.now());
         failpoint::reached("mailer.settled").await;
         if let Some(submission) = settled.deleting {
             failpoint::reached("mailer.deletion_begun").await;
@@ -263,15 +265,7 @@ pub(crate) fn begin_counting() {
 fn report(claim: &Claim, outcome: Outcome, failure: Option<&Failure>, now: Timestamp) {
     let cause = failure.and_then(std::error::Error::source).map(ToString::to_string);
     let kind = claim.kind.as_str();
-    let word = match outcome {
-        Outcome::Done => "accepted",
-        Outcome::Retry { .. } => "retried",
-        Outcome::Unknown { .. } => "unknown",
-        Outcome::Hold(_) => "held",
-        Outcome::Fail(_) => "failed",
-        Outcome::Cancel(_) => "cancelled",
-    };
-    metrics::counter!("kvit_mails_total", "kind" => kind, "outcome" => word).increment(1);
+    metrics::counter!("kvit_mails_total", "kind" => kind, "outcome" => outcome.as_str()).increment(1);
     if outcome == Outcome::Done {
         let taken = now.duration_since(claim.created_at).as_secs_f64();
         metrics::histogram!("kvit_mail_delivery_seconds", "kind" => kind).record(taken.max(0.0));

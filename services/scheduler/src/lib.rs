@@ -34,8 +34,9 @@ use runtime::{Clock, Context, Exit, Loaded};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vault::Vault;
-use worker::{Certificates, Keys, Notices, Presence};
+use worker::{Certificates, Keys, Notices, Presence, Traces};
 
+pub use sequence::compare_with_evidence;
 pub use worker::cron;
 
 /// What the scheduler works with.
@@ -53,6 +54,7 @@ pub struct Scheduler {
     sequencer: Option<Sequencer>,
     worker: WorkerId,
     clock: Clock,
+    traces: Traces,
 }
 
 impl Scheduler {
@@ -85,6 +87,7 @@ impl Scheduler {
             vault,
             worker,
             clock: context.clock.clone(),
+            traces: Traces::default(),
             loaded: Arc::clone(loaded),
         })
     }
@@ -107,7 +110,11 @@ impl Scheduler {
 /// Where the configuration cannot be used (78).
 pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let schedules = cron::schedules(&loaded.config)?;
-    let scheduler = Arc::new(Scheduler::open(&loaded, &context)?);
+    let (traces, exporting) = worker::traces(&loaded.config, "kvit-scheduler")?;
+    let scheduler = Arc::new(Scheduler {
+        traces,
+        ..Scheduler::open(&loaded, &context)?
+    });
     scheduler.link.declare_duties();
     for site in loaded.config.sites.keys() {
         scheduler.link.declare_events(site);
@@ -123,11 +130,14 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         leases: None,
         clock: context.clock.clone(),
     };
-    let beating = tokio::spawn(presence.keep(idle.clone()));
+    let background = TaskTracker::new();
+    background.spawn(presence.keep(idle.clone()));
+    background.spawn(exporting.serve(idle.clone()));
+    background.close();
     // Before anything is done: what a restored ledger would do again must not be done.
     if let Err(refused) = scheduler.refuse_another_past(&context.shutdown).await {
         idle.cancel();
-        beating.await?;
+        background.wait().await;
         return Err(refused);
     }
     let tasks = TaskTracker::new();
@@ -156,6 +166,6 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     tasks.close();
     tasks.wait().await;
     idle.cancel();
-    beating.await?;
+    background.wait().await;
     Ok(())
 }

@@ -288,6 +288,24 @@ impl Sequencer {
     }
 }
 
+/// Whether the ledger's leaves are those that the checkpoints in the evidence folders were signed for, as the scheduler asks
+/// before it works: for `kvit doctor`. It looks at the ends of the logs; at every leaf only where files of theirs are
+/// missing or damaged. Nothing is written.
+///
+/// # Errors
+///
+/// Where they are not (78), or a folder or the ledger cannot be read.
+pub async fn compare_with_evidence(
+    config: &Config,
+    (ledger, vault): (&Ledger, &Vault),
+    clock: &Clock,
+) -> anyhow::Result<()> {
+    match Sequencer::open(config, (ledger, vault), WorkerId::new(), clock)? {
+        Some(sequencer) => sequencer.compare_all().await,
+        None => Ok(()),
+    }
+}
+
 /// Why leaves did not come into a log.
 #[derive(Debug, thiserror::Error)]
 enum Unfed {

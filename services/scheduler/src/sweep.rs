@@ -104,9 +104,13 @@ impl Scheduler {
 
     /// Deletion's second and third step.
     pub(crate) async fn finish(&self, ids: Vec<SubmissionId>) -> anyhow::Result<()> {
+        let begun = self.clock.now();
         self.vault.destroy(ids.iter().map(|id| id.0).collect()).await?;
         failpoint::reached("scheduler.key_destroyed").await;
-        self.ledger.finish_deletion(ids, self.clock.now()).await?;
+        self.ledger.finish_deletion(ids.clone(), self.clock.now()).await?;
+        for id in ids {
+            self.traces.deletion(id, begun, || self.clock.now());
+        }
         Ok(())
     }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{EVENTS, Message, Properties};
+use jiff::Timestamp;
 use ledger::Outgoing;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use worker::{Fact, SpanKind, Step};
 
 use crate::Scheduler;
 
@@ -112,7 +114,28 @@ impl Scheduler {
             return Ok(());
         }
         let messages: Vec<_> = letters.iter().map(Letter::message).collect();
-        Ok(self.link.publish_all(EVENTS, &messages).await?)
+        let begun = self.clock.now();
+        self.link.publish_all(EVENTS, &messages).await?;
+        for event in events.iter().filter(known) {
+            self.trace(event, begun);
+        }
+        Ok(())
+    }
+
+    /// Tells the trace of its submission of an event that the broker has. A message that became none has no trace.
+    fn trace(&self, event: &Outgoing, begun: Timestamp) {
+        let id = event.data.id.as_deref().and_then(|id| id.parse().ok());
+        let Some(submission) = id else { return };
+        self.traces.step(submission, || Step {
+            name: format!("publish {EVENTS}"),
+            kind: SpanKind::Producer,
+            at: (begun, self.clock.now()),
+            failed: false,
+            facts: vec![
+                Fact::Event(event.event.clone()),
+                Fact::Messaging(EVENTS.to_owned(), "publish", "send"),
+            ],
+        });
     }
 }
 
@@ -184,7 +207,6 @@ fn cloud_event(event: &Outgoing) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use ledger::EventData;
 
     use super::*;

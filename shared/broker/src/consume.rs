@@ -1,4 +1,4 @@
-//! Consuming: a channel a queue, a handler a message, until told to stop.
+//! Consuming: two consumers a queue, each on a channel of its own (see [`Ahead`]), a handler a message, until told to stop.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -18,6 +18,7 @@ use tracing::{debug, error};
 
 use crate::acks::Acks;
 use crate::address::Endpoint;
+use crate::ahead::Ahead;
 use crate::backoff::{Backoff, jitter};
 use crate::count;
 use crate::message::{Delivery, Verdict};
@@ -53,7 +54,6 @@ pub(crate) type Paused = watch::Receiver<BTreeSet<String>>;
 /// What all queues of one call share.
 struct Work<H> {
     handler: H,
-    prefetch: u16,
     slots: Semaphore,
     shutdown: CancellationToken,
 }
@@ -75,27 +75,30 @@ pub(crate) async fn consume<H, F>(
         [first, rest @ ..] => format!("consume {first} and {} more", rest.len()),
     };
     let (sessions_in, sessions) = watch::channel(None);
-    let prefetch = prefetch.max(1); // 0 would mean: everything at once
     let work = Arc::new(Work {
         handler,
-        prefetch,
-        slots: Semaphore::new(usize::from(prefetch)),
+        slots: Semaphore::new(usize::from(prefetch.max(1))),
         shutdown,
     });
-    let feeds = queues.into_iter().map(|queue| {
-        let part = Part::Queue(queue.clone());
-        line.board
-            .set(part.clone(), State::Down(format!("queue {queue} is not consumed yet")));
-        let feed = Feed {
-            queue,
-            part,
+    let feeds = queues.into_iter().flat_map(|queue| {
+        let ahead = Arc::new(Ahead::new(prefetch));
+        let (few, more) = ahead.prefetches();
+        let feed = |turn, prefetch| Feed {
+            queue: queue.clone(),
+            turn,
+            prefetch,
+            ahead: ahead.clone(),
             work: work.clone(),
             board: line.board.clone(),
             topology: line.topology.clone(),
             paused: line.paused.clone(),
         };
-        feed.run(sessions.clone())
+        let first = feed(Turn::First, few);
+        first.say(State::Down(format!("queue {queue} is not consumed yet")));
+        let second = (more > 0).then(|| feed(Turn::Second, more));
+        [Some(first), second].into_iter().flatten()
     });
+    let feeds = feeds.map(|feed| feed.run(sessions.clone()));
     let feeds = join_all(feeds);
     tokio::select! {
         () = session::keep(line.endpoint, &role, line.board.clone(), sessions_in) => {}
@@ -116,10 +119,20 @@ async fn part_with(sessions: &Sessions) {
     }
 }
 
-/// One queue, over all sessions.
+/// Which consumer of its queue it is: see [`Ahead`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Second,
+}
+
+/// One consumer of one queue, over all sessions.
 struct Feed<H> {
     queue: String,
-    part: Part,
+    turn: Turn,
+    /// How many messages it is given ahead.
+    prefetch: u16,
+    ahead: Arc<Ahead>,
     work: Arc<Work<H>>,
     board: Board,
     topology: Arc<Topology>,
@@ -147,7 +160,7 @@ where
             let opened = Instant::now();
             let end = match self.open(&session).await {
                 Ok((channel, consumer)) => {
-                    self.board.set(self.part.clone(), State::Up);
+                    self.say(State::Up);
                     kept = Some(channel.clone());
                     self.take(&channel, consumer, &mut tasks).await
                 }
@@ -155,13 +168,18 @@ where
             };
             let words = match end {
                 End::Lost(words) => words,
+                // What is in hand is finished, and acknowledged on its channel.
                 End::Shutdown => break,
                 End::Paused => {
                     give_back(kept.take()).await;
                     continue;
                 }
             };
-            self.board.set(self.part.clone(), State::Down(words));
+            // Where only the consumer is lost, what it was given goes back with its channel.
+            give_back(kept.take()).await;
+            // What waits in the queue after an outage may be of any size.
+            self.ahead.forget();
+            self.say(State::Down(words));
             if opened.elapsed() >= STEADY {
                 backoff.reset();
             }
@@ -175,63 +193,101 @@ where
                 break;
             }
         }
-        self.board.remove(&self.part);
+        if self.turn == Turn::First {
+            self.board.remove(&self.part());
+        }
         self.drain(tasks).await;
         drop(kept);
     }
 
-    /// The session to consume on, once the queue does not rest.
+    fn part(&self) -> Part {
+        Part::Queue(self.queue.clone())
+    }
+
+    /// Says how it stands with the queue. That is the first consumer's to say: without the second, all goes on.
+    fn say(&self, state: State) {
+        match (self.turn, &state) {
+            (Turn::First, _) => self.board.set(self.part(), state),
+            (Turn::Second, State::Down(words)) => debug!(%words, "the second consumer is away"),
+            (Turn::Second, _) => {}
+        }
+    }
+
+    /// The session to consume on, once it is not to rest.
     async fn next_session(&self, sessions: &mut Sessions) -> Option<Session> {
+        let serves = |session: &Session| self.turn == Turn::First || !session.cautious;
         tokio::select! {
             biased;
             () = self.work.shutdown.cancelled() => None,
             session = async {
-                if self.rests() {
-                    self.board.set(self.part.clone(), State::Up);
-                    self.until(|rests| !rests).await;
+                if self.is_paused() {
+                    self.say(State::Up);
                 }
-                sessions.wait_for(Option::is_some).await.ok()?.clone()
+                self.until(false).await;
+                sessions.wait_for(|session| session.as_ref().is_some_and(serves)).await.ok()?.clone()
             } => session,
         }
     }
 
-    fn rests(&self) -> bool {
+    fn is_paused(&self) -> bool {
         self.paused.borrow().contains(&self.queue)
     }
 
-    /// Waits until the queue rests, or does not. The link that says so lives as long as its consumers.
-    async fn until(&self, wanted: impl Fn(bool) -> bool) {
-        let mut paused = self.paused.clone();
-        let changed = paused.wait_for(|queues| wanted(queues.contains(&self.queue)));
-        if changed.await.map(drop).is_err() {
-            std::future::pending::<()>().await;
+    /// Waits until it is to rest, or is not: because the queue is paused, or because few messages are to wait in memory. The
+    /// link that says so lives as long as its consumers.
+    async fn until(&self, to_rest: bool) {
+        let (mut paused, mut small) = (self.paused.clone(), self.ahead.small());
+        loop {
+            let is_paused = paused.borrow_and_update().contains(&self.queue);
+            let is_wide = self.ahead.is_enough(*small.borrow_and_update());
+            if (is_paused || (self.turn == Turn::Second && !is_wide)) == to_rest {
+                return;
+            }
+            let changed = tokio::select! {
+                changed = paused.changed() => changed,
+                changed = small.changed() => changed,
+            };
+            if changed.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
     /// Declares the queue where wanted and starts consuming it on a channel of its own: quorum queues know no prefetch
     /// over several consumers.
     async fn open(&self, session: &Session) -> Result<(Channel, Consumer), String> {
+        let late = || format!("queue {}: the broker does not answer", self.queue);
         let opening = async {
             self.topology.declare_queue(&session.connection, &self.queue).await?;
-            let prefetch = if session.cautious { 1 } else { self.work.prefetch };
-            self.start(session, prefetch)
+            session
+                .connection
+                .create_channel()
                 .await
-                .map_err(|error| words::channel(&format!("queue {}", self.queue), &error))
+                .map_err(|error| self.words(&error))
         };
-        match timeout(OPENING, opening).await {
-            Ok(opened) => opened,
-            Err(_) => Err(format!("queue {}: the broker does not answer", self.queue)),
+        let channel = timeout(OPENING, opening).await.unwrap_or_else(|_| Err(late()))?;
+        let prefetch = if session.cautious { 1 } else { self.prefetch };
+        let started = timeout(OPENING, self.start(&channel, prefetch)).await;
+        match started.map_or_else(|_| Err(late()), |started| started.map_err(|error| self.words(&error))) {
+            Ok(consumer) => Ok((channel, consumer)),
+            Err(words) => {
+                // A consumer that comes to be after all would be given messages that nobody takes.
+                give_back(Some(channel)).await;
+                Err(words)
+            }
         }
     }
 
-    async fn start(&self, session: &Session, prefetch: u16) -> Result<(Channel, Consumer), lapin::Error> {
-        let channel = session.connection.create_channel().await?;
+    fn words(&self, error: &lapin::Error) -> String {
+        words::channel(&format!("queue {}", self.queue), error)
+    }
+
+    async fn start(&self, channel: &Channel, prefetch: u16) -> Result<Consumer, lapin::Error> {
         channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
         let options = BasicConsumeOptions::default();
-        let consumer = channel
+        channel
             .basic_consume(self.queue.as_str().into(), TAG.into(), options, FieldTable::default())
-            .await?;
-        Ok((channel, consumer))
+            .await
     }
 
     /// Gives deliveries to handlers until the shutdown, until the queue is to rest and what came is done, or until the
@@ -245,15 +301,18 @@ where
             tokio::select! {
                 biased;
                 () = self.work.shutdown.cancelled() => return End::Shutdown,
-                () = self.until(|rests| rests), if !resting => {
+                () = self.until(true), if !resting => {
                     resting = true;
-                    if let Err(error) = channel.basic_cancel(TAG.into(), BasicCancelOptions::default()).await {
-                        return End::Lost(words::channel(&format!("queue {}", self.queue), &error));
+                    // Where the connection is lost meanwhile, lapin may never answer: how it ended is what the consumer says.
+                    let cancelling = channel.basic_cancel(TAG.into(), BasicCancelOptions::default());
+                    if let Ok(Err(error)) = timeout(PARTING, cancelling).await {
+                        return End::Lost(self.words(&error));
                     }
                 }
                 _ = tasks.join_next(), if !tasks.is_empty() => {}
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
+                        self.ahead.came(delivery.data.len());
                         let (properties, body) = (delivery.properties, delivery.data);
                         let seen = Delivery::new(&self.queue, delivery.redelivered, &properties, body);
                         let answer = Answer {
@@ -263,12 +322,14 @@ where
                         };
                         tasks.spawn(handle(self.work.clone(), seen, answer, lost.clone()));
                     }
-                    Some(Err(error)) => return End::Lost(words::channel(&format!("queue {}", self.queue), &error)),
+                    Some(Err(error)) => return End::Lost(self.words(&error)),
                     None if resting => {
-                        // What cannot be done now, because a store is away, goes back when the channel closes.
                         let finished = async { while tasks.join_next().await.is_some() {} };
-                        let _ = self.work.shutdown.run_until_cancelled(timeout(DRAINING, finished)).await;
-                        return End::Paused;
+                        // What cannot be done now, because a store is away, goes back when the channel closes: soon where the
+                        // queue is paused. Where only fewer messages are to wait, what came is done in its time.
+                        let most = if self.is_paused() { DRAINING } else { HOLDING };
+                        let waited = self.work.shutdown.run_until_cancelled(timeout(most, finished)).await;
+                        return if waited.is_some() { End::Paused } else { End::Shutdown };
                     }
                     None => return End::Lost(format!("queue {}: the broker ended the consumer (was it deleted?)", self.queue)),
                 },
@@ -286,12 +347,12 @@ where
     }
 }
 
-/// Closes the channel of a queue that rests: what no handler was done with is in the queue again.
+/// Closes a channel: what no handler was done with is in the queue again.
 async fn give_back(channel: Option<Channel>) {
     if let Some(channel) = channel {
-        let closed = timeout(PARTING, channel.close(200, "paused".into())).await;
+        let closed = timeout(PARTING, channel.close(200, "OK".into())).await;
         if !matches!(closed, Ok(Ok(()))) {
-            debug!("the channel of a queue that rests could not be closed; it goes with its connection");
+            debug!("a channel could not be closed; it goes with its connection");
         }
     }
 }

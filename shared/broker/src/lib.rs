@@ -27,6 +27,7 @@
 
 mod acks;
 mod address;
+mod ahead;
 mod backoff;
 mod consume;
 mod count;
@@ -49,11 +50,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use address::{host_of, is_encrypted, is_local};
-pub use look::{Depth, look};
+pub use look::{Depth, Looker, Seen, look};
 pub use message::{Delivery, Properties, Verdict};
 pub use publish::{Message, PublishError};
 pub use state::State;
-pub use topology::{EVENTS, JOURNAL_DUTIES, MAIL_DUTIES, dead_queue, events_queue, submissions_queue};
+pub use topology::{EVENTS, JOURNAL_DUTIES, MAIL_DUTIES, all_queues, dead_queue, events_queue, submissions_queue};
 pub use wake::wake_ids;
 
 use address::Endpoint;
@@ -151,8 +152,9 @@ impl Link {
 
     /// Gives every message of the queues to `handler` until `shutdown`, across any number of lost connections.
     ///
-    /// Up to `prefetch` (at least 1) handlers run at a time over all queues, and each queue has a channel with that
-    /// prefetch, so at most `prefetch` messages a queue wait in memory. All queues of one call share a connection;
+    /// Up to `prefetch` (at least 1) handlers run at a time over all queues, and at most `prefetch` messages a queue wait in
+    /// memory: four until as many small ones have come one after the other, and again soon after a large one (up to `prefetch`
+    /// may have come by then) and after a lost connection. All queues of one call share a connection;
     /// another call has another one. A queue that is missing or refused is tried again for ever and holds up no other.
     ///
     /// What the verdicts mean is said at [`Verdict`]. A handler should catch its own panics and decide (quarantine); one

@@ -48,6 +48,15 @@ pub fn events_queue(site: &SiteId) -> String {
     format!("{EVENTS}.{site}")
 }
 
+/// Every queue of Kvit where these sites are: three of each site, and the two of the wake-ups.
+pub fn all_queues<'s>(sites: impl IntoIterator<Item = &'s SiteId>) -> Vec<String> {
+    let of_site = |site| [submissions_queue(site), dead_queue(site), events_queue(site)];
+    let of_sites = sites.into_iter().flat_map(of_site);
+    of_sites
+        .chain([MAIL_DUTIES, JOURNAL_DUTIES].map(str::to_owned))
+        .collect()
+}
+
 /// What happens to a message of this queue that is rejected for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejected {

@@ -153,6 +153,36 @@ pub enum Reason {
     Http(u16),
 }
 
+impl Reason {
+    /// Every one of them, with one reply of each sort for those that have a number.
+    pub const ALL: &'static [Self] = &[
+        Self::Expired,
+        Self::Revoked,
+        Self::Weak,
+        Self::NoEncryptionKey,
+        Self::Unsupported,
+        Self::FingerprintMismatch,
+        Self::Unreadable,
+        Self::RateLimited,
+        Self::Undeliverable,
+        Self::FilesMissing,
+        Self::TooLarge,
+        Self::Smtp(450),
+        Self::Smtp(550),
+        Self::Operator,
+        Self::DiskFull,
+        Self::ReadOnly,
+        Self::Unmarked,
+        Self::UnknownForm,
+        Self::UnknownTarget,
+        Self::ThemeMissing,
+        Self::CertificateRefused,
+        Self::Refused,
+        Self::Http(404),
+        Self::Http(503),
+    ];
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

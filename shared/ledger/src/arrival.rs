@@ -6,18 +6,19 @@ use jiff::Timestamp;
 use store::{Row, StoreError, Tx};
 
 use crate::counter::{Counter, Scope};
+use crate::facts::SubmissionFacts;
 use crate::intake::add_duty;
 use crate::outbox::{EventData, SiteEvent, leaf, tell};
 use crate::read::time;
 use crate::{Arrival, Ledger, NewDuty};
 
-/// Counts an arrival, or moves that of a message that was put aside to where it belongs.
-pub(crate) fn arrive(tx: &mut Tx<'_>, arrival: &Arrival, now: Timestamp) -> Result<(), StoreError> {
+/// Counts an arrival and what it came to, or moves that of a message that was put aside to where it belongs.
+pub(crate) fn arrive(tx: &mut Tx<'_>, arrival: &Arrival, came_to: Counter, now: Timestamp) -> Result<(), StoreError> {
     match arrival.was_quarantined {
         Some(id) => crate::quarantine::leave(tx, id, now)?,
         None => note_sequence(tx, arrival)?,
     }
-    scope(arrival).add(tx, Counter::Arrived, 1)
+    scope(arrival).add_to(tx, &[Counter::Arrived, came_to], 1)
 }
 
 pub(crate) fn scope(arrival: &Arrival) -> Scope<'_> {
@@ -77,23 +78,14 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
-            arrive(tx, &arrival, now)?;
-            scope(&arrival).add(tx, counter, 1)?;
+            arrive(tx, &arrival, counter, now)?;
             let Some(id) = of else { return Ok(()) };
             let row = tx.one(
                 "SELECT reference FROM submission WHERE id = $1",
                 &[id.to_string().into()],
             )?;
             let reference = row.map(|row| row.text(0).map(str::to_owned)).transpose()?;
-            let [uuid, sid, serial] = arrival.ids.clone();
-            let id = Some(id.to_string());
-            let data = EventData {
-                uuid,
-                sid,
-                serial,
-                id,
-                reference,
-            };
+            let data = EventData::of(&arrival.ids, Some(id.to_string()), reference);
             tell(
                 tx,
                 arrival.site.as_str(),
@@ -128,8 +120,7 @@ impl Ledger {
                     leaf(tx, Some(&id), "site_copy_gone", now, None, None)?;
                 }
             }
-            arrive(tx, &arrival, now)?;
-            scope(&arrival).add(tx, Counter::Duplicates, 1)
+            arrive(tx, &arrival, Counter::Duplicates, now)
         })
         .await
     }
@@ -152,8 +143,7 @@ impl Ledger {
             for id in &ids {
                 news |= withdraw(tx, &id.to_string(), now)?;
             }
-            arrive(tx, &arrival, now)?;
-            scope(&arrival).add(tx, Counter::Duplicates, 1)?;
+            arrive(tx, &arrival, Counter::Duplicates, now)?;
             if let (true, Some(duty)) = (news, notice) {
                 add_duty(tx, None, &duty, now)?;
             }
@@ -225,7 +215,7 @@ fn was_withdrawn(tx: &mut Tx<'_>, id: &str) -> Result<bool, StoreError> {
 
 pub(crate) fn withdraw(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
     // Of two replicas that say so at once, the later one sees that it is said.
-    crate::deletion::reserve(tx, id)?;
+    SubmissionFacts::reserve(tx, id)?;
     if was_withdrawn(tx, id)? {
         return Ok(false);
     }

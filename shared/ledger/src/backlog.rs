@@ -14,9 +14,9 @@ use crate::read::time;
 /// The objective is that 99 of 100 accepted submissions are, counted over all that were accepted, so that a lost one shows.
 pub const IN_TIME: SignedDuration = SignedDuration::from_mins(5);
 
-/// Whether a mail of a row of `submission` is neither done nor cancelled.
-pub(crate) const OWES_MAIL: &str = "EXISTS (SELECT 1 FROM duty WHERE duty.submission = submission.id
-    AND duty.kind IN ('department_mail', 'receipt') AND duty.state NOT IN ('done', 'cancelled'))";
+/// Whether a row of `duty` is a mail that is neither done nor cancelled.
+pub(crate) const OWED_MAIL: &str =
+    "duty.kind IN ('department_mail', 'receipt') AND duty.state NOT IN ('done', 'cancelled')";
 
 /// What waits in production; tests are not in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,8 +52,13 @@ impl Ledger {
                 "SELECT COUNT(*), MIN(received_at) FROM quarantine WHERE state = 'waiting' AND test = 0",
                 now,
             )?;
-            let (unsequenced_leaves, unsequenced_oldest_seconds) =
-                waiting(tx, "SELECT COUNT(*), MIN(at) FROM leaf WHERE log_index IS NULL", now)?;
+            // The first in order is the oldest, and an index has it; that of all of them would be looked up in each.
+            let (unsequenced_leaves, unsequenced_oldest_seconds) = waiting(
+                tx,
+                "SELECT COUNT(*), (SELECT at FROM leaf WHERE log_index IS NULL ORDER BY seq LIMIT 1)
+                 FROM leaf WHERE log_index IS NULL",
+                now,
+            )?;
             Ok(Backlog {
                 missed: missed(tx, now)?,
                 oldest_duties: oldest_duties(tx, now)?,
@@ -67,9 +72,23 @@ impl Ledger {
         })
         .await
     }
+
+    /// How many messages of each site's queue were taken, tests among them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn taken(&self) -> Result<BTreeMap<String, i64>, StoreError> {
+        self.read(|tx| {
+            let sql = "SELECT site, CAST(SUM(value) AS BIGINT) FROM counter WHERE name = 'arrived' GROUP BY site";
+            by_name(tx, sql, |row| row.int(1))
+        })
+        .await
+    }
 }
 
-fn age(since: i64, now: Timestamp) -> i64 {
+/// How many seconds ago a time in milliseconds was.
+pub(crate) fn age(since: i64, now: Timestamp) -> i64 {
     now.duration_since(time(since)).as_secs().max(0)
 }
 
@@ -97,8 +116,13 @@ fn missed(tx: &mut Tx<'_>, now: Timestamp) -> Result<i64, StoreError> {
         "SELECT CAST(COALESCE(SUM(value), 0) AS BIGINT) FROM counter WHERE name = 'late' AND test = 0",
         &[],
     )?;
+    // A duty is no older than its submission, and younger where a person began it anew: of the young ones each submission
+    // is asked for, of the others none.
     let sql = format!(
-        "SELECT COUNT(*) FROM submission WHERE state = 'open' AND test = 0 AND received_at < $1 AND {OWES_MAIL}"
+        "SELECT COUNT(*) FROM (
+             SELECT submission FROM duty WHERE duty.test = 0 AND {OWED_MAIL} AND created_at < $1
+             UNION SELECT submission.id FROM duty JOIN submission ON submission.id = duty.submission
+             WHERE duty.test = 0 AND {OWED_MAIL} AND duty.created_at >= $1 AND submission.received_at < $1) AS missed"
     );
     let owing = tx.one(&sql, &[(now - IN_TIME).as_millisecond().into()])?;
     let number = |row: Option<Row>| row.map_or(Ok(0), |row| row.int(0));
@@ -106,15 +130,15 @@ fn missed(tx: &mut Tx<'_>, now: Timestamp) -> Result<i64, StoreError> {
 }
 
 fn oldest_duties(tx: &mut Tx<'_>, now: Timestamp) -> Result<BTreeMap<String, i64>, StoreError> {
-    let mut ages: BTreeMap<String, i64> = domain::DutyKind::ALL
-        .iter()
-        .map(|kind| (kind.as_str().to_owned(), 0))
-        .collect();
-    ages.extend(by_name(
-        tx,
-        "SELECT kind, MIN(created_at) FROM duty
-         WHERE test = 0 AND state IN ('ready', 'sending', 'held', 'failed') GROUP BY kind",
-        |row| row.int(1).map(|since| age(since, now)),
-    )?);
+    let mut ages = BTreeMap::new();
+    // One look for each kind, which an index answers with its first entry.
+    for kind in domain::DutyKind::ALL {
+        let row = tx.one(
+            "SELECT MIN(created_at) FROM duty WHERE test = 0 AND kind = $1 AND state NOT IN ('done', 'cancelled')",
+            &[kind.as_str().into()],
+        )?;
+        let since = row.map_or(Ok(None), |row| row.opt_int(0))?;
+        ages.insert(kind.as_str().to_owned(), since.map_or(0, |since| age(since, now)));
+    }
     Ok(ages)
 }

@@ -1,6 +1,7 @@
 //! What is counted as it happens, in the transaction in which it happens.
 
-use store::{StoreError, Tx};
+use store::rows::rows;
+use store::{StoreError, Tx, Value};
 
 /// A figure of the conservation equations, or one that the equations leave to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Counter {
 }
 
 /// Whose counters these are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scope<'a> {
     pub(crate) site: &'a str,
     pub(crate) form: &'a str,
@@ -52,19 +53,25 @@ pub(crate) struct Scope<'a> {
 impl Scope<'_> {
     /// Adds to the row of the writing connection, so that no writer waits for another's count.
     pub(crate) fn add(&self, tx: &mut Tx<'_>, counter: Counter, by: i64) -> Result<(), StoreError> {
+        self.add_to(tx, &[counter], by)
+    }
+
+    /// As [`Scope::add`], to each of several counters, of which no two are the same.
+    pub(crate) fn add_to(&self, tx: &mut Tx<'_>, counters: &[Counter], by: i64) -> Result<(), StoreError> {
         let lane = tx.lane();
-        tx.execute(
-            "INSERT INTO counter (name, site, form, test, shard, value) VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (name, site, form, test, shard) DO UPDATE SET value = counter.value + $6",
-            &[
-                counter.as_str().into(),
-                self.site.into(),
-                self.form.into(),
-                self.test.into(),
-                lane.into(),
-                by.into(),
-            ],
-        )
-        .map(drop)
+        let mut values = vec![
+            self.site.into(),
+            self.form.into(),
+            self.test.into(),
+            lane.into(),
+            by.into(),
+        ];
+        let places = rows("$1, $2, $3, $4, $5, ", values.len() + 1, 1, counters.len());
+        values.extend(counters.iter().map(|counter| Value::from(counter.as_str())));
+        let sql = format!(
+            "INSERT INTO counter (site, form, test, shard, value, name) VALUES {places}
+             ON CONFLICT (name, site, form, test, shard) DO UPDATE SET value = counter.value + $5"
+        );
+        tx.execute(&sql, &values).map(drop)
     }
 }

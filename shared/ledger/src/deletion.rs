@@ -1,42 +1,34 @@
 //! Deletion, in the order that a crash cannot spoil: payloads, then keys (the vault's part), then the tombstone.
 
+use std::collections::BTreeMap;
+
 use domain::disposal::{DutyFacts, EventFacts, Hold};
-use domain::submission::Kind;
 use domain::{Disposal, DutyKind, SubmissionId, disposal};
 use jiff::Timestamp;
-use store::{StoreError, Tx};
+use store::rows::{groups, row};
+use store::{StoreError, Tx, Value};
 
 use crate::Ledger;
 use crate::counter::{Counter, Scope};
-use crate::outbox::{SiteEvent, leaf, tell_of};
+use crate::facts::SubmissionFacts;
+use crate::outbox::{SiteEvent, leaf, record_ends};
 use crate::read::time;
 use crate::registration::end_unextracted;
 
 /// What disposal says of a submission now.
 pub(crate) fn judge(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<Option<Disposal>, StoreError> {
-    let row = tx.one(
-        "SELECT kind, late, event, hold FROM submission WHERE id = $1",
-        &[id.into()],
-    )?;
-    let Some(row) = row else { return Ok(None) };
-    // A late registration is told so and not kept for the event: it goes as a message does.
-    let registration = row.text(0)? == Kind::Registration.as_str() && row.int(1)? == 0;
-    let kind = if registration {
-        Kind::Registration
-    } else {
-        Kind::Message
-    };
-    let event = row
-        .opt_text(2)?
-        .map(|event| event_facts(tx, event))
-        .transpose()?
-        .flatten();
-    let holds: &[Hold] = if row.opt_text(3)?.is_some() { &[Hold] } else { &[] };
-    let mut duties = facts(tx, id)?;
+    let facts = SubmissionFacts::read(tx, id)?;
+    facts.map(|facts| judge_by(tx, &facts, now)).transpose()
+}
+
+fn judge_by(tx: &mut Tx<'_>, facts: &SubmissionFacts, now: Timestamp) -> Result<Disposal, StoreError> {
+    let event = facts.event.as_deref().map(|event| event_facts(tx, event)).transpose()?;
+    let holds: &[Hold] = if facts.is_frozen { &[Hold] } else { &[] };
+    let mut duties = duty_facts(tx, &facts.id)?;
     if failpoint::mutant("purge_ignores_a_duty") {
         duties.retain(|duty| duty.kind != DutyKind::Receipt);
     }
-    Ok(Some(disposal(kind, &duties, event, holds, now)))
+    Ok(disposal(facts.kind, &duties, event.flatten(), holds, now))
 }
 
 fn event_facts(tx: &mut Tx<'_>, event: &str) -> Result<Option<EventFacts>, StoreError> {
@@ -50,7 +42,7 @@ fn event_facts(tx: &mut Tx<'_>, event: &str) -> Result<Option<EventFacts>, Store
     .transpose()
 }
 
-fn facts(tx: &mut Tx<'_>, id: &str) -> Result<Vec<DutyFacts>, StoreError> {
+fn duty_facts(tx: &mut Tx<'_>, id: &str) -> Result<Vec<DutyFacts>, StoreError> {
     let rows = tx.query(
         "SELECT kind, state, reason FROM duty WHERE submission = $1 ORDER BY id",
         &[id.into()],
@@ -66,23 +58,15 @@ fn facts(tx: &mut Tx<'_>, id: &str) -> Result<Vec<DutyFacts>, StoreError> {
         .collect()
 }
 
-/// Keeps every other writer from a submission until the transaction ends, and answers its state. What is read of its
-/// duties afterwards is what those before have committed. Submissions are reserved before their duties.
-pub(crate) fn reserve(tx: &mut Tx<'_>, id: &str) -> Result<Option<String>, StoreError> {
-    let row = tx.one_for_update("SELECT state FROM submission WHERE id = $1", &[id.into()])?;
-    row.map(|row| row.text(0).map(str::to_owned)).transpose()
-}
-
-/// Begins a deletion where disposal says so: step (a). Answers whether it began.
-pub(crate) fn begin(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-    Ok(reserve(tx, id)?.as_deref() == Some("open") && begin_reserved(tx, id, now)?)
-}
-
-/// As [`begin`], of a submission that is reserved and open.
-fn begin_reserved(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let Some(Disposal::Delete(rule)) = judge(tx, id, now)? else {
+/// Begins the deletion of a submission that is reserved, where disposal says so: step (a). Answers whether it began.
+pub(crate) fn begin(tx: &mut Tx<'_>, reserved: &SubmissionFacts, now: Timestamp) -> Result<bool, StoreError> {
+    if !reserved.is_open() {
+        return Ok(false);
+    }
+    let Disposal::Delete(rule) = judge_by(tx, reserved, now)? else {
         return Ok(false);
     };
+    let id = reserved.id.as_str();
     let begun = tx.execute(
         "UPDATE submission SET state = 'deleting', rule = $2 WHERE id = $1 AND state = 'open'",
         &[id.into(), rule.as_str().into()],
@@ -95,18 +79,18 @@ fn begin_reserved(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<bool, Sto
         &[id.into()],
     )?;
     leaf(tx, Some(id), "delivered", now, Some(rule.as_str()), None)?;
-    if let Ok(id) = id.parse() {
-        tell_of(tx, id, SiteEvent::Delivered, now)?;
-    }
+    reserved.tell(tx, SiteEvent::Delivered, now)?;
     Ok(true)
 }
 
 /// How many registrations time and duties let go before this, and are there all the same: of submissions that are not
-/// frozen, and of what is kept of those that went.
+/// frozen, and of what is kept of those that went. The join looks at events first, in SQLite's words, so that it passes over
+/// the registrations of all whose time has not come.
 pub(crate) fn past_and_there(tx: &mut Tx<'_>, before: Timestamp) -> Result<i64, StoreError> {
     let row = tx.one(
-        "SELECT (SELECT COUNT(*) FROM submission JOIN event ON event.id = submission.event
-             WHERE submission.state = 'open' AND submission.kind = 'registration' AND submission.late = 0
+        "SELECT (SELECT COUNT(*) FROM event CROSS JOIN submission WHERE submission.event = event.id
+             AND (event.held <= $1 OR event.deadline <= $1)
+             AND submission.state = 'open' AND submission.kind = 'registration' AND submission.late = 0
              AND submission.hold IS NULL
              AND (event.held <= $1 OR (event.deadline <= $1 AND NOT EXISTS (SELECT 1 FROM duty
                  WHERE duty.submission = submission.id
@@ -136,12 +120,14 @@ impl Ledger {
         self.write(move |tx| {
             let mut begun = Vec::new();
             for id in ids {
-                let text = id.to_string();
-                if reserve(tx, &text)?.as_deref() != Some("open") {
+                let Some(reserved) = SubmissionFacts::reserve(tx, &id.to_string())? else {
+                    continue;
+                };
+                if !reserved.is_open() {
                     continue;
                 }
-                end_unextracted(tx, &text, now)?;
-                if begin_reserved(tx, &text, now)? {
+                end_unextracted(tx, &reserved.id, now)?;
+                if begin(tx, &reserved, now)? {
                     begun.push(id);
                 }
             }
@@ -158,8 +144,12 @@ impl Ledger {
     pub async fn finish_deletion(&self, mut ids: Vec<SubmissionId>, now: Timestamp) -> Result<(), StoreError> {
         ids.sort_unstable();
         self.write(move |tx| {
-            for id in ids {
-                finish(tx, id, now)?;
+            let ids: Vec<Value> = ids.into_iter().map(|id| id.to_string().into()).collect();
+            for group in groups(&ids) {
+                let reserved = SubmissionFacts::reserve_deleting(tx, group)?;
+                for ended in groups(&reserved) {
+                    finish(tx, ended, now)?;
+                }
             }
             Ok(())
         })
@@ -351,29 +341,22 @@ impl Ledger {
     }
 }
 
-fn finish(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp) -> Result<(), StoreError> {
-    let text = id.to_string();
-    let row = tx.one(
-        "SELECT site, form, test, rule, deleted_at FROM submission WHERE id = $1",
-        &[text.as_str().into()],
-    )?;
-    let Some(row) = row else { return Ok(()) };
-    let ended = tx.execute(
-        "UPDATE submission SET state = 'deleted', deleted_at = COALESCE(deleted_at, $2) WHERE id = $1 AND state = 'deleting'",
-        &[text.as_str().into(), now.as_millisecond().into()],
-    )?;
-    if ended == 0 {
-        return Ok(());
+/// Ends the deletion of submissions that are reserved: one statement for all.
+fn finish(tx: &mut Tx<'_>, ended: &[SubmissionFacts], now: Timestamp) -> Result<(), StoreError> {
+    let mut values = vec![now.as_millisecond().into()];
+    values.extend(ended.iter().map(|facts| Value::from(facts.id.as_str())));
+    let sql = format!(
+        "UPDATE submission SET state = 'deleted', deleted_at = COALESCE(deleted_at, $1) WHERE id IN ({})",
+        row(2, ended.len())
+    );
+    tx.execute(&sql, &values)?;
+    // A restore that was cut short may have counted some by their leaves.
+    let mut counts: BTreeMap<Scope<'_>, i64> = BTreeMap::new();
+    for facts in ended.iter().filter(|facts| !facts.is_counted) {
+        *counts.entry(facts.scope()).or_default() += 1;
     }
-    let scope = Scope {
-        site: row.text(0)?,
-        form: row.text(1)?,
-        test: row.int(2)? != 0,
-    };
-    // A restore that was cut short may have counted it by its leaf.
-    if row.opt_int(4)?.is_none() {
-        scope.add(tx, Counter::Deleted, 1)?;
+    for (scope, count) in counts {
+        scope.add(tx, Counter::Deleted, count)?;
     }
-    leaf(tx, Some(&text), "deleted", now, row.opt_text(3)?, None)?;
-    tell_of(tx, id, SiteEvent::Deleted, now)
+    record_ends(tx, ended, now)
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use store::rows::groups;
 use store::{StoreError, Tx};
 
 use crate::read::time;
@@ -243,11 +244,19 @@ fn place(tx: &mut Tx<'_>, leaves: &[i64], year: i16, base: &str) -> Result<(), S
     )?;
     let row = tx.one("SELECT size FROM evidence_log WHERE year = $1", &[year_value.into()])?;
     let first = row.map_or(Ok(count), |row| row.int(0))? - count;
-    for (place, seq) in (first..).zip(leaves) {
-        tx.execute(
-            "UPDATE leaf SET log_year = $2, log_index = $3 WHERE seq = $1",
-            &[(*seq).into(), year_value.into(), place.into()],
-        )?;
+    let places: Vec<(i64, i64)> = leaves.iter().copied().zip(first..).collect();
+    for group in groups(&places) {
+        let mut values = vec![year_value.into()];
+        values.extend(group.iter().flat_map(|(seq, place)| [(*seq).into(), (*place).into()]));
+        // Both engines call the columns of a list of values so.
+        let listed =
+            (0..group.len()).map(|at| format!("(CAST(${} AS BIGINT), CAST(${} AS BIGINT))", 2 * at + 2, 2 * at + 3));
+        let listed: Vec<String> = listed.collect();
+        let sql = format!(
+            "UPDATE leaf SET log_year = $1, log_index = place.column2 FROM (VALUES {}) AS place WHERE leaf.seq = place.column1",
+            listed.join(", ")
+        );
+        tx.execute(&sql, &values)?;
     }
     Ok(())
 }

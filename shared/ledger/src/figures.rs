@@ -7,6 +7,7 @@ use serde::Serialize;
 use store::{StoreError, Tx};
 
 use crate::Ledger;
+use crate::backlog::age;
 
 /// How many duties of one kind are in each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -97,15 +98,7 @@ impl Ledger {
     pub async fn figures(&self, test: bool, now: Timestamp) -> Result<Figures, StoreError> {
         self.read(move |tx| {
             let mut figures = counted(tx, test)?;
-            let row = tx.one(
-                "SELECT COUNT(*), MIN(received_at) FROM submission WHERE (state = 'open' OR state = 'deleting') AND test = $1",
-                &[test.into()],
-            )?;
-            if let Some(row) = row {
-                figures.open = row.int(0)?;
-                let oldest = row.opt_int(1)?.map(crate::read::time);
-                figures.oldest_open_seconds = oldest.map_or(0, |at| now.duration_since(at).as_secs().max(0));
-            }
+            (figures.open, figures.oldest_open_seconds) = open(tx, test, now)?;
             figures.duties = duties(tx, test)?;
             Ok(figures)
         })
@@ -134,6 +127,19 @@ fn counted(tx: &mut Tx<'_>, test: bool) -> Result<Figures, StoreError> {
         }
     }
     Ok(figures)
+}
+
+/// How many submissions are not deleted, and the age of the oldest in seconds. Each state has an index of its own.
+fn open(tx: &mut Tx<'_>, test: bool, now: Timestamp) -> Result<(i64, i64), StoreError> {
+    let (mut count, mut oldest) = (0, None);
+    for state in ["open", "deleting"] {
+        let sql = format!("SELECT COUNT(*), MIN(received_at) FROM submission WHERE state = '{state}' AND test = $1");
+        if let Some(row) = tx.one(&sql, &[test.into()])? {
+            count += row.int(0)?;
+            oldest = [oldest, row.opt_int(1)?].into_iter().flatten().min();
+        }
+    }
+    Ok((count, oldest.map_or(0, |at| age(at, now))))
 }
 
 fn duties(tx: &mut Tx<'_>, test: bool) -> Result<BTreeMap<String, StateCounts>, StoreError> {

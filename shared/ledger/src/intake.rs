@@ -3,13 +3,14 @@
 use domain::event::{Dated, Source, after_message};
 use domain::{DutyKind, DutyState, SubmissionId};
 use jiff::Timestamp;
+use store::rows::rows;
 use store::{StoreError, Tx, Value};
 
 use crate::arrival::{arrive, event_dates, scope};
 use crate::counter::Counter;
 use crate::lineage::lineage;
-use crate::outbox::{SiteEvent, leaf, tell_of};
-use crate::{EventSaid, Ledger, NewDuty, NewSubmission, ReceiptAddress};
+use crate::outbox::{EventData, SiteEvent, leaf, tell};
+use crate::{EventSaid, Ledger, Lineage, NewDuty, NewSubmission, ReceiptAddress};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +33,24 @@ impl Ledger {
         self.write(move |tx| record(tx, &new, drift, now)).await
     }
 
-    /// How many receipts went to an address, by its keyed digests, since a time.
+    /// What a message is judged by, at one moment: what is known under its identity (as [`Ledger::lineage`]), and how many
+    /// receipts its address has had.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn receipts_since(&self, digests: Vec<Vec<u8>>, since: Timestamp) -> Result<i64, StoreError> {
-        self.read(move |tx| receipts_since(tx, &digests, since)).await
+    pub async fn standing(
+        &self,
+        identities: Vec<Vec<u8>>,
+        answers: Vec<Vec<u8>>,
+        address: Option<ReceiptAddress>,
+    ) -> Result<(Lineage, i64), StoreError> {
+        self.read(move |tx| {
+            let known = lineage(tx, &identities, &answers)?;
+            let receipts = address.map(|address| receipts_since(tx, &address.digests, address.since));
+            Ok((known, receipts.transpose()?.unwrap_or(0)))
+        })
+        .await
     }
 }
 
@@ -59,9 +71,7 @@ fn record(tx: &mut Tx<'_>, new: &NewSubmission, drift: bool, now: Timestamp) -> 
         return Ok(Recorded::Overtaken);
     }
     insert(tx, new)?;
-    for duty in &new.duties {
-        add_duty(tx, Some(new.id), duty, now)?;
-    }
+    add_duties(tx, Some(new.id), &new.duties, now)?;
     if let Some(receipt) = &new.receipt {
         tx.execute(
             "INSERT INTO receipt_window (address, at) VALUES ($1, $2)",
@@ -71,8 +81,7 @@ fn record(tx: &mut Tx<'_>, new: &NewSubmission, drift: bool, now: Timestamp) -> 
     if let Some(event) = &new.event {
         note_event(tx, new, event)?;
     }
-    arrive(tx, &new.arrival, now)?;
-    scope(&new.arrival).add(tx, Counter::Accepted, 1)?;
+    arrive(tx, &new.arrival, Counter::Accepted, now)?;
     if drift {
         scope(&new.arrival).add(tx, Counter::FormDrift, 1)?;
     }
@@ -81,9 +90,11 @@ fn record(tx: &mut Tx<'_>, new: &NewSubmission, drift: bool, now: Timestamp) -> 
     for note in &new.notes {
         leaf(tx, Some(&id), note, now, None, None)?;
     }
-    tell_of(tx, new.id, SiteEvent::Accepted, now)?;
+    let data = EventData::of(&new.arrival.ids, Some(id), Some(new.reference.to_string()));
+    let (site, form) = (new.arrival.site.as_str(), new.arrival.form.as_str());
+    tell(tx, site, form, SiteEvent::Accepted, now, &data)?;
     if new.duties.iter().any(waits_for_somebody) {
-        tell_of(tx, new.id, SiteEvent::Held, now)?;
+        tell(tx, site, form, SiteEvent::Held, now, &data)?;
     }
     Ok(Recorded::Accepted)
 }
@@ -178,37 +189,59 @@ pub(crate) fn add_duty(
     duty: &NewDuty,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let discharged = duty.state.is_discharged().then(|| now.as_millisecond());
-    tx.execute(
-        "INSERT INTO duty (id, submission, kind, role, department, state, reason, attempts, created_at, next_at, done_at, expires_at,
-             test)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $8, $9, $10,
-             COALESCE((SELECT test FROM submission WHERE submission.id = $2), 0))",
-        &[
+    add_duties(tx, submission, std::slice::from_ref(duty), now)
+}
+
+/// Adds duties with their payloads: one statement for the duties, and one for each payload, of which one at a time is copied.
+/// A submission has few duties, so few statements are prepared.
+fn add_duties(
+    tx: &mut Tx<'_>,
+    submission: Option<SubmissionId>,
+    duties: &[NewDuty],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if duties.is_empty() {
+        return Ok(());
+    }
+    let now = now.as_millisecond();
+    let mut values: Vec<Value> = vec![submission.map(|id| id.to_string()).into(), now.into()];
+    for duty in duties {
+        let own: [Value; DUTY] = [
             duty.id.to_string().into(),
-            submission.map(|id| id.to_string()).into(),
             duty.kind.as_str().into(),
             duty.role.as_str().into(),
             duty.department.as_ref().map(domain::DepartmentId::as_str).into(),
             duty.state.as_str().into(),
             duty.reason.map(|reason| reason.to_string()).into(),
-            now.as_millisecond().into(),
-            discharged.into(),
+            duty.state.is_discharged().then_some(now).into(),
             duty.expires_at.map(Timestamp::as_millisecond).into(),
-        ],
-    )?;
-    let Some(payload) = &duty.payload else { return Ok(()) };
-    tx.execute(
-        "INSERT INTO payload (duty, owner, purpose, sealed) VALUES ($1, $2, $3, $4)",
-        &[
-            duty.id.to_string().into(),
-            payload.owner.to_string().into(),
-            payload.purpose.as_str().into(),
-            payload.sealed.as_slice().into(),
-        ],
-    )
-    .map(drop)
+        ];
+        values.extend(own);
+    }
+    let test = "COALESCE((SELECT test FROM submission WHERE submission.id = $1), 0)";
+    let places = rows(&format!("$1, $2, $2, 0, {test}, "), 3, DUTY, duties.len());
+    let sql = format!(
+        "INSERT INTO duty (submission, created_at, next_at, attempts, test, id, kind, role, department, state, reason, done_at,
+             expires_at) VALUES {places}"
+    );
+    tx.execute(&sql, &values)?;
+    for duty in duties {
+        let Some(payload) = &duty.payload else { continue };
+        tx.execute(
+            "INSERT INTO payload (duty, owner, purpose, sealed) VALUES ($1, $2, $3, $4)",
+            &[
+                duty.id.to_string().into(),
+                payload.owner.to_string().into(),
+                payload.purpose.as_str().into(),
+                payload.sealed.as_slice().into(),
+            ],
+        )?;
+    }
+    Ok(())
 }
+
+/// How many values a duty has of its own.
+const DUTY: usize = 8;
 
 /// The content came with a later version: an earlier one need not wait for it. Its deletion follows with the sweep.
 fn discharge_files(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp) -> Result<(), StoreError> {

@@ -15,6 +15,7 @@ mod duty;
 mod event;
 mod evidence;
 mod extract;
+mod facts;
 mod figures;
 mod forecast;
 mod intake;
@@ -52,7 +53,7 @@ pub use model::{Arrival, EventSaid, NewDuty, NewSubmission, Payload, ReceiptAddr
 pub use outbox::{EventData, Outgoing, SiteEvent};
 pub use pause::Pause;
 pub use quarantine::{NewQuarantined, QuarantineFilter, QuarantineRow, Sealed, Untold};
-pub use read::{DutyView, EvidenceView, SubmissionFilter, SubmissionView};
+pub use read::{Because, DutyView, EvidenceView, SubmissionFilter, SubmissionView};
 pub use registration::{Address, RegistrationFacts};
 pub use restore::Replayed;
 pub use schedule::{Request, RunRow, WorkerRow};

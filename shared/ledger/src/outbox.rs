@@ -1,11 +1,12 @@
 //! Evidence leaves, and events on their way to a site.
 
-use domain::SubmissionId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use store::rows::{groups, row, rows};
 use store::{Row, StoreError, Tx, Value};
 
 use crate::Ledger;
+use crate::facts::SubmissionFacts;
 
 /// What a site is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,20 @@ pub struct EventData {
     pub id: Option<String>,
     /// What the citizen quotes.
     pub reference: Option<String>,
+}
+
+impl EventData {
+    /// What is said of a message: its site's ids (uuid, sid, serial) as the ledger keeps them, for every event alike.
+    pub(crate) fn of(ids: &[Option<String>; 3], id: Option<String>, reference: Option<String>) -> Self {
+        let [uuid, sid, serial] = ids.clone().map(|id| id.map(store::text));
+        Self {
+            uuid,
+            sid,
+            serial,
+            id,
+            reference,
+        }
+    }
 }
 
 /// An event that a site has not been told of yet.
@@ -147,7 +162,6 @@ pub(crate) fn tell(
     at: Timestamp,
     data: &EventData,
 ) -> Result<(), StoreError> {
-    let text = serde_json::to_string(data).expect("event data is plain JSON");
     tx.execute(
         "INSERT INTO outbox (submission, site, form, event, at, data, leaf)
          VALUES ($1, $2, $3, $4, $5, $6, (SELECT MAX(seq) FROM leaf WHERE submission = $1))",
@@ -157,28 +171,46 @@ pub(crate) fn tell(
             form.into(),
             event.as_str().into(),
             at.as_millisecond().into(),
-            text.into(),
+            text_of(data).into(),
         ],
     )
     .map(drop)
 }
 
-/// Puts an event about a recorded submission on its way.
-pub(crate) fn tell_of(tx: &mut Tx<'_>, id: SubmissionId, event: SiteEvent, at: Timestamp) -> Result<(), StoreError> {
-    let row = tx.one(
-        "SELECT site, form, site_uuid, sid, serial, reference FROM submission WHERE id = $1",
-        &[id.to_string().into()],
-    )?;
-    let Some(row) = row else { return Ok(()) };
-    let owned = |column| row.opt_text(column).map(|text| text.map(str::to_owned));
-    let data = EventData {
-        uuid: owned(2)?,
-        sid: owned(3)?,
-        serial: owned(4)?,
-        id: Some(id.to_string()),
-        reference: owned(5)?,
+/// Event data as it waits in the outbox.
+pub(crate) fn text_of(data: &EventData) -> String {
+    serde_json::to_string(data).expect("event data is plain JSON")
+}
+
+/// Writes a leaf about the end of each of these submissions, and puts an event about it on its way: one statement for all
+/// of either.
+pub(crate) fn record_ends(tx: &mut Tx<'_>, ended: &[SubmissionFacts], at: Timestamp) -> Result<(), StoreError> {
+    let word = SiteEvent::Deleted.as_str();
+    let mut values = vec![at.as_millisecond().into(), word.into()];
+    values.extend(
+        ended
+            .iter()
+            .flat_map(|facts| [facts.id.as_str().into(), facts.rule.clone().into()]),
+    );
+    let places = rows("$2, $1, ", 3, 2, ended.len());
+    let sql = format!("INSERT INTO leaf (event, at, submission, rule) VALUES {places}");
+    tx.execute(&sql, &values)?;
+
+    let mut values = vec![at.as_millisecond().into(), word.into()];
+    values.extend(ended.iter().flat_map(SubmissionFacts::told_as));
+    let place = |at: usize| {
+        let id = 3 + 4 * at;
+        format!(
+            "($2, $1, {}, (SELECT MAX(seq) FROM leaf WHERE submission = ${id}))",
+            row(id, 4)
+        )
     };
-    tell(tx, row.text(0)?, row.text(1)?, event, at, &data)
+    let places: Vec<String> = (0..ended.len()).map(place).collect();
+    let sql = format!(
+        "INSERT INTO outbox (event, at, submission, site, form, data, leaf) VALUES {}",
+        places.join(", ")
+    );
+    tx.execute(&sql, &values).map(drop)
 }
 
 impl Ledger {
@@ -239,14 +271,23 @@ impl Ledger {
     /// [`StoreError`]
     pub async fn told(&self, events: Vec<Outgoing>) -> Result<(), StoreError> {
         self.write(move |tx| {
-            for event in events {
-                tx.execute("DELETE FROM outbox WHERE seq = $1", &[event.seq.into()])?;
-                if event.event == SiteEvent::Deleted.as_str() {
-                    tx.execute(
-                        "UPDATE submission SET site_uuid = NULL, sid = NULL, serial = NULL WHERE id = $1 AND state = 'deleted'",
-                        &[event.data.id.into()],
-                    )?;
-                }
+            for group in groups(&events) {
+                let seqs: Vec<Value> = group.iter().map(|event| event.seq.into()).collect();
+                tx.reserve("outbox", "seq", &seqs)?;
+                let sql = format!("DELETE FROM outbox WHERE seq IN ({})", row(1, seqs.len()));
+                tx.execute(&sql, &seqs)?;
+            }
+            let gone = events.iter().filter(|event| event.event == SiteEvent::Deleted.as_str());
+            let mut gone: Vec<&String> = gone.filter_map(|event| event.data.id.as_ref()).collect();
+            gone.sort_unstable();
+            let gone: Vec<Value> = gone.into_iter().map(Value::from).collect();
+            for group in groups(&gone) {
+                tx.reserve("submission", "id", group)?;
+                let sql = format!(
+                    "UPDATE submission SET site_uuid = NULL, sid = NULL, serial = NULL WHERE id IN ({}) AND state = 'deleted'",
+                    row(1, group.len())
+                );
+                tx.execute(&sql, group)?;
             }
             Ok(())
         })

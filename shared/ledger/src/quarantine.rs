@@ -189,14 +189,7 @@ impl Ledger {
                 Some(new.reason.as_str()),
                 None,
             )?;
-            let [uuid, sid, serial] = new.ids.clone();
-            let data = EventData {
-                uuid,
-                sid,
-                serial,
-                id: Some(id),
-                reference: None,
-            };
+            let data = EventData::of(&new.ids, Some(id), None);
             tell(
                 tx,
                 new.site.as_str(),

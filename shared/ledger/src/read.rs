@@ -83,8 +83,70 @@ pub struct SubmissionView {
     pub duties: Vec<DutyView>,
     /// Why it is kept, or was deleted: one sentence.
     pub why: String,
+    /// The same for programs, and for pages in other languages.
+    pub because: Because,
     /// What happened, in order.
     pub evidence: Vec<EvidenceView>,
+}
+
+/// Why a submission is kept, or was deleted.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Because {
+    /// `duty`, `before_deadline`, `no_deadline`, `held`, `next_sweep`, a rule of deletion (`discharged`, `extracted`,
+    /// `event_held`), or what became of it in quarantine (`waiting`, `discarded`, `retried`).
+    pub code: &'static str,
+    /// The duty that binds it: its kind, its state, and its reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duty: Option<(String, String, Option<String>)>,
+    /// The deadline that it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Whether a person has paused what the duty waits for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+}
+
+impl Because {
+    /// Every code.
+    pub const CODES: [&'static str; 11] = [
+        "duty",
+        "before_deadline",
+        "no_deadline",
+        "held",
+        "next_sweep",
+        "discharged",
+        "extracted",
+        "event_held",
+        "waiting",
+        "discarded",
+        "retried",
+    ];
+
+    fn of(code: &'static str) -> Self {
+        Self {
+            code,
+            ..Self::default()
+        }
+    }
+
+    fn keeps(why: &Why) -> Self {
+        match why {
+            Why::Held => Self::of("held"),
+            Why::NoDeadline => Self::of("no_deadline"),
+            Why::BeforeDeadline(deadline) => Self {
+                until: Some(*deadline),
+                ..Self::of("before_deadline")
+            },
+            Why::Duty(duty) => Self {
+                duty: Some((
+                    duty.kind.to_string(),
+                    duty.state.to_string(),
+                    duty.reason.map(|reason| reason.to_string()),
+                )),
+                ..Self::of("duty")
+            },
+        }
+    }
 }
 
 /// Which submissions a list is about.
@@ -194,6 +256,7 @@ fn view(tx: &mut Tx<'_>, row: &Row, now: Timestamp, whole: bool) -> Result<Submi
     let id = row.text(0)?.to_owned();
     let state = row.text(7)?.to_owned();
     let rule = row.opt_text(12)?.map(str::to_owned);
+    let (why, because) = why(tx, &id, &state, rule.as_deref(), now)?;
     Ok(SubmissionView {
         reference: row.opt_text(1)?.map(str::to_owned),
         site: row.text(2)?.to_owned(),
@@ -208,29 +271,46 @@ fn view(tx: &mut Tx<'_>, row: &Row, now: Timestamp, whole: bool) -> Result<Submi
         registration: crate::registration::shown(tx, &id, row.opt_text(4)?, &state)?,
         test: row.int(11)? != 0,
         duties: duties(tx, &id)?,
-        why: why(tx, &id, &state, rule.as_deref(), now)?,
+        why,
+        because,
         evidence: if whole { evidence(tx, &id)? } else { Vec::new() },
         state,
         id,
     })
 }
 
-fn why(tx: &mut Tx<'_>, id: &str, state: &str, rule: Option<&str>, now: Timestamp) -> Result<String, StoreError> {
+/// Why, in words and for programs.
+fn why(
+    tx: &mut Tx<'_>,
+    id: &str,
+    state: &str,
+    rule: Option<&str>,
+    now: Timestamp,
+) -> Result<(String, Because), StoreError> {
     if state != "open" {
         let rule = match rule {
             Some("extracted") => Rule::Extracted,
             Some("event_held") => Rule::EventHeld,
             _ => Rule::Discharged,
         };
-        return Ok(rule.to_string());
+        return Ok((rule.to_string(), Because::of(rule.as_str())));
     }
     Ok(match crate::deletion::judge(tx, id, now)? {
-        Some(Disposal::Keep(why)) => match (&why, crate::pause::of_submission(tx, id, now)?) {
-            (Why::Duty(duty), Some(pause)) if duty.state == DutyState::Ready => format!("{why}; {}", pause.words()),
-            _ => why.to_string(),
-        },
-        Some(Disposal::Delete(_)) => "kept until the next sweep: everything that bound it is done".to_owned(),
-        None => String::new(),
+        Some(Disposal::Keep(why)) => {
+            let mut because = Because::keeps(&why);
+            match (&why, crate::pause::of_submission(tx, id, now)?) {
+                (Why::Duty(duty), Some(pause)) if duty.state == DutyState::Ready => {
+                    because.paused = true;
+                    (format!("{why}; {}", pause.words()), because)
+                }
+                _ => (why.to_string(), because),
+            }
+        }
+        Some(Disposal::Delete(_)) => {
+            let words = "kept until the next sweep: everything that bound it is done";
+            (words.to_owned(), Because::of("next_sweep"))
+        }
+        None => (String::new(), Because::default()),
     })
 }
 
@@ -278,10 +358,13 @@ fn quarantined(tx: &mut Tx<'_>, id: &str) -> Result<Option<SubmissionView>, Stor
     )?;
     let Some(row) = row else { return Ok(None) };
     let reason = row.text(3)?;
-    let why = match row.text(2)? {
-        "discarded" => format!("discarded from quarantine ({reason})"),
-        "retried" => "tried again and taken, under an id of its own".to_owned(),
-        _ => format!("kept in quarantine until a person decides ({reason})"),
+    let (why, code) = match row.text(2)? {
+        "discarded" => (format!("discarded from quarantine ({reason})"), "discarded"),
+        "retried" => ("tried again and taken, under an id of its own".to_owned(), "retried"),
+        _ => (
+            format!("kept in quarantine until a person decides ({reason})"),
+            "waiting",
+        ),
     };
     Ok(Some(SubmissionView {
         id: id.to_owned(),
@@ -299,6 +382,7 @@ fn quarantined(tx: &mut Tx<'_>, id: &str) -> Result<Option<SubmissionView>, Stor
         registration: None,
         test: row.int(5)? != 0,
         duties: Vec::new(),
+        because: Because::of(code),
         why,
         evidence: evidence(tx, id)?,
     }))

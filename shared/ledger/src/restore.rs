@@ -12,7 +12,8 @@ use store::{StoreError, Tx, Value};
 use uuid::Uuid;
 
 use crate::counter::{Counter, Scope};
-use crate::outbox::{SiteEvent, tell_of};
+use crate::facts::SubmissionFacts;
+use crate::outbox::SiteEvent;
 use crate::{EvidenceLeaf, Ledger};
 
 /// What came of doing again what leaves record.
@@ -345,10 +346,11 @@ fn adopt(tx: &mut Tx<'_>, leaf: &EvidenceLeaf, year: i64, index: i64) -> Result<
         "deleted" => SiteEvent::Deleted,
         _ => return Ok(()),
     };
-    match leaf.submission.as_deref().map(str::parse) {
-        Some(Ok(id)) => tell_of(tx, id, event, leaf.at),
-        _ => Ok(()),
-    }
+    let facts = match &leaf.submission {
+        Some(id) => SubmissionFacts::read(tx, id)?,
+        None => None,
+    };
+    facts.map_or(Ok(()), |facts| facts.tell(tx, event, leaf.at))
 }
 
 fn insert(tx: &mut Tx<'_>, leaf: &EvidenceLeaf, year: i64, index: i64) -> Result<(), StoreError> {

@@ -17,6 +17,7 @@ pub(crate) const OPTIONS: Options = Options {
         Migration { sql: TOLD },
         Migration { sql: PURGE },
         Migration { sql: CONSOLE },
+        Migration { sql: OVERVIEW },
     ],
     writers: 4,
     readers: 2,
@@ -349,3 +350,10 @@ CREATE INDEX pause_in_force ON pause (seq) WHERE ended_at IS NULL";
 /// What the purge looks over: registrations that are there, in its order, however many messages are finished.
 const PURGE: &str = "
 CREATE INDEX submission_of_event ON submission (id) WHERE state = 'open' AND event IS NOT NULL";
+
+/// What the overview counts of 100,000 open submissions, by indexes alone: those that are open, and what each kind of duty
+/// waits for. The first takes the place of an index on the time alone.
+const OVERVIEW: &str = "
+CREATE INDEX submission_open_of ON submission (test, received_at) WHERE state = 'open';
+DROP INDEX submission_open;
+CREATE INDEX duty_waiting ON duty (test, kind, created_at, submission) WHERE state NOT IN ('done', 'cancelled')";

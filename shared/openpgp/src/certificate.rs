@@ -14,7 +14,7 @@ use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::SerializeInto;
 
 use crate::seal::SealError;
-use crate::verdict::{LiveKey, Purpose, judge, turning_points};
+use crate::verdict::{LiveKey, Purpose, ends, judge, turning_points};
 
 /// Larger than any department's certificate; a submitter's is untrusted input.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -183,16 +183,7 @@ impl Certificate {
     /// `None` is never. For an expired one the time at which it ended; for one unusable otherwise `None`.
     #[must_use]
     pub fn expires(&self, now: Timestamp) -> Option<Timestamp> {
-        let points = turning_points(&self.0.cert);
-        let usable = |time: Timestamp| judge(&self.0.cert, Purpose::Encryption, time).is_ok();
-        match self.state(now) {
-            CertificateState::Usable => points.into_iter().find(|point| *point > now && !usable(*point)),
-            CertificateState::Expired => {
-                let ended = points.into_iter().rev().filter(|point| *point <= now);
-                ended.take_while(|point| !usable(*point)).last()
-            }
-            _ => None,
-        }
+        ends(&self.0.cert, Purpose::Encryption, self.state(now), now)
     }
 
     /// The algorithm that mail is encrypted by, as "Curve25519" or "RSA 3072"; where it has no key for that, the primary

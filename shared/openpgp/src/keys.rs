@@ -12,7 +12,7 @@ use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::types::PublicKeyAlgorithm;
 
 use crate::certificate::{Certificate, CertificateState, holds_until};
-use crate::verdict::{LiveKey, Purpose, judge};
+use crate::verdict::{LiveKey, Purpose, ends, judge};
 
 /// How long a choice of key is used again.
 const CHOICE_HOLDS: SignedDuration = SignedDuration::from_hours(1);
@@ -71,6 +71,12 @@ impl SigningKey {
     #[must_use]
     pub fn state(&self, now: Timestamp) -> CertificateState {
         self.pair(now).err().unwrap_or(CertificateState::Usable)
+    }
+
+    /// When it can no longer sign, or, where it has expired, since when; `None` where that is never, or for another reason.
+    #[must_use]
+    pub fn expires(&self, now: Timestamp) -> Option<Timestamp> {
+        ends(&self.0.cert, Purpose::Signing, self.state(now), now)
     }
 
     /// The primary key's fingerprint, in upper case hexadecimal.

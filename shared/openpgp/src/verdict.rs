@@ -180,6 +180,21 @@ pub(crate) fn turning_points(cert: &Cert) -> Vec<Timestamp> {
     times
 }
 
+/// When the certificate, which is in this state at `now`, can no longer be used for the purpose, or, where it has expired,
+/// since when. `None` where that is never, or for another reason.
+pub(crate) fn ends(cert: &Cert, purpose: Purpose, state: CertificateState, now: Timestamp) -> Option<Timestamp> {
+    let points = turning_points(cert);
+    let usable = |time: Timestamp| judge(cert, purpose, time).is_ok();
+    match state {
+        CertificateState::Usable => points.into_iter().find(|point| *point > now && !usable(*point)),
+        CertificateState::Expired => {
+            let ended = points.into_iter().rev().filter(|point| *point <= now);
+            ended.take_while(|point| !usable(*point)).last()
+        }
+        _ => None,
+    }
+}
+
 /// A validity period of zero means for ever, as an absent one does.
 fn signature_times(signature: &Signature, key_created: SystemTime) -> impl Iterator<Item = SystemTime> {
     let ends = signature.key_validity_period().filter(|period| !period.is_zero());

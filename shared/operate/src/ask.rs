@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
-use runtime::Exit;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::{Desk, unavailable};
+use crate::{Because, Desk, away, unavailable};
 
 /// A service that was not heard of for so long does not run.
 pub(crate) const HEARD: SignedDuration = SignedDuration::from_secs(15);
@@ -27,10 +26,9 @@ pub async fn ask(desk: &Desk, service: &str, kind: &'static str, args: &impl Ser
     let now = desk.clock.now();
     let workers = desk.ledger.workers(now - HEARD).await.map_err(unavailable)?;
     if !workers.iter().any(|worker| worker.service == service) {
-        return Err(Exit::unavailable(anyhow::anyhow!(
-            "no {service} service runs, and only it has the key for this: start kvit-{service} or kvit up"
-        ))
-        .into());
+        let words =
+            format!("no {service} service runs, and only it has the key for this: start kvit-{service} or kvit up");
+        return Err(away(Because::NoService, &[("service", service)], words));
     }
     let args = serde_json::to_string(args)?;
     let id = desk.ledger.ask(kind, args, now).await.map_err(unavailable)?;
@@ -41,8 +39,6 @@ pub async fn ask(desk: &Desk, service: &str, kind: &'static str, args: &impl Ser
         }
         sleep(LOOK).await;
     }
-    Err(Exit::unavailable(anyhow::anyhow!(
-        "the {service} service did not answer within a minute: see its log"
-    ))
-    .into())
+    let words = format!("the {service} service did not answer within a minute: see its log");
+    Err(away(Because::NoAnswer, &[("service", service)], words))
 }

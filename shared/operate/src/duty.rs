@@ -5,7 +5,7 @@ use ledger::{Decision, DutyFilter, DutyRow};
 use serde_json::{Value, json};
 
 use crate::args::Matching;
-use crate::{Call, data, times, unavailable, usage};
+use crate::{Because, Call, data, times, unavailable, usage};
 
 pub(crate) async fn list(call: Call<'_>, args: Matching) -> anyhow::Result<Vec<DutyRow>> {
     let limit = args.limit.unwrap_or(100);
@@ -16,7 +16,10 @@ pub(crate) async fn list(call: Call<'_>, args: Matching) -> anyhow::Result<Vec<D
 /// A word that is no state matches nothing by mistake: it is refused.
 fn word<T: std::str::FromStr>(name: &str, text: Option<&String>) -> anyhow::Result<Option<String>> {
     match text {
-        Some(text) if text.parse::<T>().is_err() => Err(usage(format!("there is no {name} {text:?}"))),
+        Some(text) if text.parse::<T>().is_err() => {
+            let words = format!("there is no {name} {text:?}");
+            Err(usage(Because::NoSuchWord, &[("word", text)], words))
+        }
         text => Ok(text.cloned()),
     }
 }
@@ -31,7 +34,7 @@ fn filter(call: Call<'_>, args: &Matching, id: Option<String>) -> anyhow::Result
         reason: word::<Reason>("reason", args.reason.as_ref())?,
         form: args.form.clone(),
         site: args.site.clone(),
-        since: since.transpose().map_err(usage)?,
+        since: since.transpose()?,
         departments: call.actor.departments.clone(),
     })
 }
@@ -48,7 +51,7 @@ fn filters(call: Call<'_>, args: &Matching) -> anyhow::Result<Vec<DutyFilter>> {
     };
     if filter == everything {
         let message = "say which: an id, or --kind, --state, --reason, --form, --site, --submission, --since";
-        return Err(usage(message));
+        return Err(usage(Because::SayWhich, &[], message));
     }
     Ok(vec![filter])
 }
@@ -70,7 +73,8 @@ pub(crate) async fn decide(call: Call<'_>, args: Matching) -> anyhow::Result<Val
     }
     expected(&args, matched)?;
     if args.id.is_some() && matched == 0 {
-        return Err(data("no duty with that id is in a state for this: see kvit duty list"));
+        let words = "no duty with that id is in a state for this: see kvit duty list";
+        return Err(data(Because::NoDuty, &[], words));
     }
     if !args.dry_run && matched > 0 {
         call.record(about(&args, matched)).await?;
@@ -87,7 +91,7 @@ pub(crate) async fn decide(call: Call<'_>, args: Matching) -> anyhow::Result<Val
 pub(crate) fn why(args: &Matching, wanted: bool) -> anyhow::Result<Option<String>> {
     let why = args.why.as_deref().map(str::trim).filter(|why| !why.is_empty());
     if wanted && why.is_none() {
-        return Err(usage("--why is empty: say why, for the record"));
+        return Err(usage(Because::SayWhy, &[], "--why is empty: say why, for the record"));
     }
     Ok(why.map(str::to_owned))
 }
@@ -97,7 +101,9 @@ pub(crate) fn expected(args: &Matching, matched: usize) -> anyhow::Result<()> {
     match args.expect {
         Some(expect) if usize::try_from(expect) != Ok(matched) => {
             let message = format!("{matched} match now, and not {expect}: nothing was done; look again");
-            Err(data(message))
+            let about = [("matched", matched.to_string()), ("expected", expect.to_string())];
+            let about = about.each_ref().map(|(name, number)| (*name, number.as_str()));
+            Err(data(Because::CountChanged, &about, message))
         }
         _ => Ok(()),
     }

@@ -11,7 +11,7 @@ use vault::Code;
 
 use crate::args::{Coded, Dates, OfEvent};
 use crate::times::{local, moment};
-use crate::{Call, Desk, data, forbidden, unavailable, usage};
+use crate::{Because, Call, Desk, data, forbidden, unavailable, usage};
 
 /// After a cancellation, so many days count as the event having been held (E4).
 const AFTER_CANCELLING: i64 = 14;
@@ -71,7 +71,10 @@ pub(crate) async fn list(call: Call<'_>) -> anyhow::Result<Vec<Shown>> {
 /// Where there is none (65).
 pub async fn find(desk: &Desk, event: &str) -> anyhow::Result<EventRow> {
     let found = desk.ledger.event(event.to_owned()).await.map_err(unavailable)?;
-    found.ok_or_else(|| data(format!("no event {event}: see kvit event list")))
+    found.ok_or_else(|| {
+        let words = format!("no event {event}: see kvit event list");
+        data(Because::NoEvent, &[("event", event)], words)
+    })
 }
 
 /// One event with its lists.
@@ -96,7 +99,11 @@ pub(crate) fn concerns(call: Call<'_>, event: &EventRow) -> anyhow::Result<()> {
     match call.department_of(&event.site, &event.form) {
         Some(department) => call.concerns(&department),
         None if call.actor.departments.is_empty() => Ok(()),
-        None => Err(forbidden("the event's form is not configured")),
+        None => Err(forbidden(
+            Because::DepartmentUnknown,
+            &[],
+            "the event's form is not configured",
+        )),
     }
 }
 
@@ -113,10 +120,14 @@ fn named(desk: &Desk, event: &str) -> anyhow::Result<(String, String)> {
     let known = parsed.and_then(|(site, form)| desk.loaded.forms.get(&site, &form));
     match known {
         Some(known) if known.kind == Kind::Registration => Ok((site.to_owned(), form.to_owned())),
-        Some(_) => Err(data(format!("form {form} takes no registrations"))),
-        None => Err(data(format!(
-            "no event {event}: give SITE/FORM or SITE/FORM/ENTITY, or see kvit event list"
-        ))),
+        Some(_) => {
+            let words = format!("form {form} takes no registrations");
+            Err(data(Because::NoRegistrations, &[("form", form)], words))
+        }
+        None => {
+            let words = format!("no event {event}: give SITE/FORM or SITE/FORM/ENTITY, or see kvit event list");
+            Err(data(Because::NoEvent, &[("event", event)], words))
+        }
     }
 }
 
@@ -124,7 +135,8 @@ pub(crate) async fn set(call: Call<'_>, args: Dates) -> anyhow::Result<Shown> {
     let Dates { event, deadline, held } = args;
     let desk = call.desk;
     if deadline.is_none() && held.is_none() {
-        return Err(usage("say what to set: --deadline, --held, or both"));
+        let words = "say what to set: --deadline, --held, or both";
+        return Err(usage(Because::SayDates, &[], words));
     }
     let zone = &desk.loaded.config.controller.time_zone;
     let deadline = deadline.map(|text| moment(&text, zone)).transpose()?;
@@ -145,6 +157,8 @@ pub(crate) async fn set(call: Call<'_>, args: Dates) -> anyhow::Result<Shown> {
     let ends = held.or(known.as_ref().and_then(|row| row.held));
     if closes.zip(ends).is_some_and(|(closes, ends)| ends < closes) {
         return Err(data(
+            Because::HeldBeforeDeadline,
+            &[],
             "the event would be held before its deadline, and its registrations deleted unseen",
         ));
     }
@@ -174,7 +188,7 @@ pub(crate) async fn cancel(call: Call<'_>, args: OfEvent) -> anyhow::Result<Show
     concerns(call, &row)?;
     let now = call.now();
     if row.held.is_some_and(|held| held <= now) {
-        return Err(data("the event has been held already"));
+        return Err(data(Because::AlreadyHeld, &[], "the event has been held already"));
     }
     call.record(name(&row)).await?;
     let change = SetEvent {
@@ -200,10 +214,8 @@ pub(crate) async fn erased(call: Call<'_>, args: Coded) -> anyhow::Result<Value>
     concerns(call, &row)?;
     let code = Code::read(&args.code).map_err(Exit::usage)?;
     if row.erase_code.as_ref() != Some(&code.digest(&row.id)) {
-        return Err(data(format!(
-            "that is not the code of the notice to delete for {}",
-            row.id
-        )));
+        let words = format!("that is not the code of the notice to delete for {}", row.id);
+        return Err(data(Because::WrongCode, &[("event", row.id.as_str())], words));
     }
     call.record(name(&row)).await?;
     let news = call.desk.ledger.event_erased(row.id.clone(), call.now()).await;

@@ -18,7 +18,7 @@ use worker::{Certificates, Listed};
 
 use crate::args::{Adding, OfDepartment};
 use crate::registration::is_configured;
-use crate::{Call, Desk, ask, data, unavailable};
+use crate::{Because, Call, Desk, ask, away, data, unavailable};
 
 /// How long the test mail's way to the relay is watched.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -106,7 +106,10 @@ pub(crate) async fn add(call: Call<'_>, args: Adding) -> anyhow::Result<Recorded
     is_configured(call, &department)?;
     call.concerns(&department)?;
     let (now, bytes) = (call.now(), certificate.as_bytes());
-    let refused = |state: CertificateState| data(format!("the certificate is not added: it is {}", state.as_str()));
+    let refused = |state: CertificateState| {
+        let words = format!("the certificate is not added: it is {}", state.as_str());
+        data(Because::CertificateRefused, &[("state", state.as_str())], words)
+    };
     let certificate = Certificate::read(bytes, None).map_err(refused)?;
     let state = certificate.state(now);
     if state != CertificateState::Usable {
@@ -143,13 +146,16 @@ pub(crate) async fn test(call: Call<'_>, args: OfDepartment) -> anyhow::Result<V
     };
     let answer = ask(call.desk, "intake", KEY_TEST, &asked).await?;
     if let Some(reason) = answer["reason"].as_str() {
-        return Err(data(format!(
+        let words = format!(
             "{department} cannot be written to ({reason}): see kvit key list, then give it a certificate with kvit key add"
-        )));
+        );
+        let about = [("department", department.as_str()), ("reason", reason)];
+        return Err(data(Because::NotWritable, &about, words));
     }
     let Some(duty) = answer["duty"].as_str() else {
         let error = answer["error"].as_str().unwrap_or("the answer cannot be read");
-        return Err(Exit::unavailable(anyhow::anyhow!("intake made no test mail: {error}")).into());
+        let words = format!("intake made no test mail: {error}");
+        return Err(away(Because::NoTestMail, &[("why", error)], words));
     };
     let settled = watch(call.desk, duty).await?;
     Ok(json!({

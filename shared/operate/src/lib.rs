@@ -16,6 +16,7 @@ pub mod key;
 pub mod look;
 mod pause;
 mod quarantine;
+mod refusal;
 mod registration;
 pub mod schedule;
 pub mod times;
@@ -32,6 +33,7 @@ use serde_json::Value;
 
 pub use actions::{ACTIONS, Action, find};
 pub use ask::ask;
+pub use refusal::{Because, Refusal};
 
 /// The actor's role does not allow the action (`EX_NOPERM` of sysexits).
 pub const FORBIDDEN: u8 = 77;
@@ -107,7 +109,9 @@ impl Call<'_> {
         if self.actor.concerns(department) {
             return Ok(());
         }
-        Err(forbidden(format!("{department} is not one of your departments")))
+        let about = [("department", department.as_str())];
+        let words = format!("{department} is not one of your departments");
+        Err(forbidden(Because::OtherDepartment, &about, words))
     }
 
     /// Refuses what concerns everybody to those who see only some departments.
@@ -115,9 +119,8 @@ impl Call<'_> {
         if self.actor.departments.is_empty() {
             return Ok(());
         }
-        Err(forbidden(format!(
-            "{what} concerns every department, and you have only some"
-        )))
+        let words = format!("{what} concerns every department, and you have only some");
+        Err(forbidden(Because::EveryDepartment, &[], words))
     }
 
     /// The department of a form, where the form is configured.
@@ -128,27 +131,35 @@ impl Call<'_> {
     }
 }
 
-fn forbidden(why: impl Into<String>) -> anyhow::Error {
-    Exit::new(FORBIDDEN, anyhow::anyhow!(why.into())).into()
+fn forbidden(code: Because, about: &[(&'static str, &str)], words: impl Into<String>) -> anyhow::Error {
+    Exit::new(FORBIDDEN, Refusal::new(code, about, words)).into()
 }
 
-fn usage(why: impl Into<String>) -> anyhow::Error {
-    Exit::usage(anyhow::anyhow!(why.into())).into()
+fn usage(code: Because, about: &[(&'static str, &str)], words: impl Into<String>) -> anyhow::Error {
+    Exit::usage(Refusal::new(code, about, words)).into()
 }
 
-fn data(why: impl Into<String>) -> anyhow::Error {
-    Exit::data(anyhow::anyhow!(why.into())).into()
+fn data(code: Because, about: &[(&'static str, &str)], words: impl Into<String>) -> anyhow::Error {
+    Exit::data(Refusal::new(code, about, words)).into()
+}
+
+fn away(code: Because, about: &[(&'static str, &str)], words: impl Into<String>) -> anyhow::Error {
+    Exit::unavailable(Refusal::new(code, about, words)).into()
 }
 
 /// A store that did not answer is a service that is unavailable (69).
 #[must_use]
 pub fn unavailable(error: store::StoreError) -> Exit {
-    Exit::unavailable(anyhow::Error::new(error).context("asking the ledger"))
+    let why = anyhow::Error::new(error).context("asking the ledger");
+    Exit::unavailable(Refusal::new(Because::StoreAway, &[], format!("{why:#}")))
 }
 
 fn read<T: DeserializeOwned>(args: Value) -> anyhow::Result<T> {
     // serde's words may hold what was given; the person who gave it is the one who reads them.
-    Ok(serde_json::from_value(args).map_err(Exit::usage)?)
+    serde_json::from_value(args).map_err(|error| {
+        let words = error.to_string();
+        usage(Because::Fields, &[("why", words.as_str())], words.as_str())
+    })
 }
 
 fn value(answer: &impl Serialize) -> anyhow::Result<Value> {
@@ -163,10 +174,15 @@ fn value(answer: &impl Serialize) -> anyhow::Result<Value> {
 /// needs is away (69).
 pub async fn perform(desk: &Desk, actor: &Actor, name: &str, args: Value) -> anyhow::Result<Value> {
     let Some(action) = find(name) else {
-        return Err(usage(format!("there is no action {name:?}")));
+        return Err(usage(
+            Because::NoAction,
+            &[("name", name)],
+            format!("there is no action {name:?}"),
+        ));
     };
     if !actor.may(action) {
-        return Err(forbidden(format!("your role does not allow {name}")));
+        let words = format!("your role does not allow {name}");
+        return Err(forbidden(Because::Role, &[("name", name)], words));
     }
     let call = Call { desk, actor, action };
     match name {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::args::{Id, Limit, Submissions};
 use crate::ask::HEARD;
-use crate::{Call, Desk, ask, data, forbidden, times, unavailable, usage};
+use crate::{Because, Call, Desk, ask, data, forbidden, times, unavailable, usage};
 
 /// The conservation figures, who works, and what rests.
 #[derive(Debug, Clone, Serialize)]
@@ -68,14 +68,15 @@ pub(crate) async fn submissions(call: Call<'_>, args: Submissions) -> anyhow::Re
     if let Some(state) = &args.state
         && state.parse::<State>().is_err()
     {
-        return Err(usage(format!("there is no state {state:?}")));
+        let words = format!("there is no state {state:?}");
+        return Err(usage(Because::NoSuchWord, &[("word", state)], words));
     }
     let since = args.since.as_deref().map(|text| times::since(text, call.now()));
     let filter = SubmissionFilter {
         site: args.site,
         form: args.form,
         state: args.state,
-        since: since.transpose().map_err(usage)?,
+        since: since.transpose()?,
         departments: call.actor.departments.clone(),
     };
     let found = call
@@ -87,7 +88,7 @@ pub(crate) async fn submissions(call: Call<'_>, args: Submissions) -> anyhow::Re
 
 pub(crate) async fn submission(call: Call<'_>, args: Id) -> anyhow::Result<SubmissionView> {
     let found = find(call.desk, &args.id).await?;
-    let view = found.ok_or_else(|| data("no submission is known by that id"))?;
+    let view = found.ok_or_else(|| data(Because::NoSubmission, &[], "no submission is known by that id"))?;
     concerns(call, &view)?;
     Ok(view)
 }
@@ -97,7 +98,11 @@ pub(crate) fn concerns(call: Call<'_>, view: &SubmissionView) -> anyhow::Result<
     match view.department.as_ref().and_then(|id| id.parse().ok()) {
         Some(department) => call.concerns(&department),
         None if call.actor.departments.is_empty() => Ok(()),
-        None => Err(forbidden("it is not known which department it is for")),
+        None => Err(forbidden(
+            Because::DepartmentUnknown,
+            &[],
+            "it is not known which department it is for",
+        )),
     }
 }
 
@@ -116,7 +121,8 @@ pub async fn find(desk: &Desk, id: &str) -> anyhow::Result<Option<SubmissionView
         return Ok(found.map_err(unavailable)?);
     }
     let Some((site, uuid)) = id.split_once('/') else {
-        return Err(usage("give Kvit's id, the reference K-XXXX-XXXX, or SITE/UUID"));
+        let words = "give Kvit's id, the reference K-XXXX-XXXX, or SITE/UUID";
+        return Err(usage(Because::IdForm, &[], words));
     };
     let site = site.parse().map_err(Exit::usage);
     let asked = SiteUuid {

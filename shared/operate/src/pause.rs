@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 
 use crate::args::{Pausing, Resuming};
 use crate::times::moment;
-use crate::{Call, Desk, data, unavailable, usage};
+use crate::{Because, Call, Desk, data, unavailable, usage};
 
 pub(crate) async fn pause(call: Call<'_>, args: Pausing) -> anyhow::Result<Pause> {
     if args.why.trim().is_empty() {
-        return Err(usage("--why is empty: say why, for the record"));
+        return Err(usage(Because::SayWhy, &[], "--why is empty: say why, for the record"));
     }
     let known = names(call.desk, args.what);
     if !known.contains(&args.name) {
         let known = known.join(", ");
         let message = format!("no {} {} is configured; there are: {known}", args.what, args.name);
-        return Err(data(message));
+        return Err(data(Because::NotPausable, &[("name", args.name.as_str())], message));
     }
     concerns(call, args.what, &args.name)?;
     let now = call.now();
@@ -41,7 +41,8 @@ pub(crate) async fn resume(call: Call<'_>, args: Resuming) -> anyhow::Result<Val
     let by = (Some(call.actor.id.clone()), why);
     let resumed = call.desk.ledger.resume(what, name.clone(), by, call.now()).await;
     if !resumed.map_err(unavailable)? {
-        return Err(data(format!("{what} {name} is not paused: see kvit status")));
+        let words = format!("{what} {name} is not paused: see kvit status");
+        return Err(data(Because::NotPaused, &[("name", name.as_str())], words));
     }
     Ok(json!({"what": what, "name": name, "resumed": true}))
 }
@@ -49,10 +50,13 @@ pub(crate) async fn resume(call: Call<'_>, args: Resuming) -> anyhow::Result<Val
 fn concerns(call: Call<'_>, what: Pausable, name: &str) -> anyhow::Result<()> {
     match what {
         Pausable::Queue => call.concerns_all("a queue"),
-        Pausable::Department => match name.parse() {
-            Ok(department) => call.concerns(&department),
-            Err(_) => Err(data(format!("no department {name} is configured"))),
-        },
+        Pausable::Department => {
+            let Ok(department) = name.parse() else {
+                let words = format!("no department {name} is configured");
+                return Err(data(Because::NoDepartment, &[("name", name)], words));
+            };
+            call.concerns(&department)
+        }
         Pausable::Form => {
             let forms = call.desk.loaded.forms.iter();
             let mut departments = forms
@@ -84,7 +88,7 @@ fn until(desk: &Desk, until: Option<&str>, now: Timestamp) -> anyhow::Result<Opt
     let Some(text) = until else { return Ok(None) };
     let until = moment(text, &desk.loaded.config.controller.time_zone)?;
     if until <= now {
-        return Err(usage(format!("--until {until} has passed")));
+        return Err(usage(Because::TimePast, &[], format!("--until {until} has passed")));
     }
     Ok(Some(until))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::Matching;
 use crate::duty::{about, expected, why};
-use crate::{Call, ask, data, times, unavailable, usage};
+use crate::{Because, Call, ask, data, times, unavailable, usage};
 
 /// More than an operator can look at, and few enough for one answer.
 const MOST: u32 = 10_000;
@@ -26,10 +26,13 @@ fn filter(call: Call<'_>, args: &Matching, id: Option<String>, waiting: bool) ->
     if let Some(reason) = &args.reason
         && reason.parse::<QuarantineReason>().is_err()
     {
-        return Err(usage(format!("there is no reason {reason:?}")));
+        let words = format!("there is no reason {reason:?}");
+        return Err(usage(Because::NoSuchWord, &[("word", reason)], words));
     }
     if args.submission.is_some() || args.kind.is_some() || args.state.is_some() {
         return Err(usage(
+            Because::NotOfQuarantine,
+            &[],
             "a message in quarantine has no submission, kind or state to match",
         ));
     }
@@ -39,7 +42,7 @@ fn filter(call: Call<'_>, args: &Matching, id: Option<String>, waiting: bool) ->
         form: args.form.clone(),
         site: args.site.clone(),
         reason: args.reason.clone(),
-        since: since.transpose().map_err(usage)?,
+        since: since.transpose()?,
         waiting,
         departments: call.actor.departments.clone(),
     })
@@ -58,7 +61,8 @@ fn filters(call: Call<'_>, args: &Matching) -> anyhow::Result<Vec<QuarantineFilt
         ..QuarantineFilter::default()
     };
     if filter == everything {
-        return Err(usage("say which: an id, or --form, --site, --reason, --since"));
+        let words = "say which: an id, or --form, --site, --reason, --since";
+        return Err(usage(Because::SayWhich, &[], words));
     }
     Ok(vec![filter])
 }
@@ -76,6 +80,8 @@ async fn chosen(call: Call<'_>, args: &Matching) -> anyhow::Result<(Vec<Quaranti
     expected(args, ids.len())?;
     if args.id.is_some() && ids.is_empty() {
         return Err(data(
+            Because::NotQuarantined,
+            &[],
             "no message in quarantine has that id: see kvit quarantine list --all",
         ));
     }

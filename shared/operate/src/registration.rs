@@ -9,13 +9,16 @@ use vault::Code;
 
 use crate::args::{Coded, Exporting, Id};
 use crate::event::{concerns, find, name};
-use crate::{Call, ask, data, look, unavailable};
+use crate::{Because, Call, ask, data, look, unavailable};
 
 /// Asks the scheduler, which has the registrations' key, and refuses what it refuses (65).
 async fn asked(call: Call<'_>, kind: &'static str, args: &impl Serialize) -> anyhow::Result<Value> {
     let answer = ask(call.desk, "scheduler", kind, args).await?;
     match answer["error"].as_str() {
-        Some(error) => Err(data(format!("the scheduler refused: {error}"))),
+        Some(error) => {
+            let words = format!("the scheduler refused: {error}");
+            Err(data(Because::SchedulerRefused, &[("why", error)], words))
+        }
         None => Ok(answer),
     }
 }
@@ -33,7 +36,11 @@ pub(crate) async fn export(call: Call<'_>, args: Exporting) -> anyhow::Result<Va
     };
     let answer = asked(call, EXPORT, &export).await?;
     match answer["reason"].as_str() {
-        Some(reason) => Err(data(format!("{to} cannot be written to ({reason}): see kvit key list"))),
+        Some(reason) => {
+            let words = format!("{to} cannot be written to ({reason}): see kvit key list");
+            let about = [("department", to.as_str()), ("reason", reason)];
+            Err(data(Because::NotWritable, &about, words))
+        }
         None => Ok(answer),
     }
 }
@@ -46,9 +53,8 @@ pub(crate) fn is_configured(call: Call<'_>, department: &DepartmentId) -> anyhow
     }
     let known: Vec<_> = known.keys().map(ToString::to_string).collect();
     let known = known.join(", ");
-    Err(data(format!(
-        "no department {department} is configured: there are {known}"
-    )))
+    let words = format!("no department {department} is configured: there are {known}");
+    Err(data(Because::NoDepartment, &[("name", department.as_str())], words))
 }
 
 pub(crate) async fn confirm(call: Call<'_>, args: Coded) -> anyhow::Result<Value> {
@@ -61,7 +67,8 @@ pub(crate) async fn confirm(call: Call<'_>, args: Coded) -> anyhow::Result<Value
         .into_iter()
         .find(|extract| extract.code.as_ref() == Some(&code.digest(&extract.id)));
     let Some(extract) = found else {
-        return Err(data(format!("that is not the code of a list of {}", row.id)));
+        let words = format!("that is not the code of a list of {}", row.id);
+        return Err(data(Because::WrongCode, &[("event", row.id.as_str())], words));
     };
     call.record(name(&row)).await?;
     let confirmed = ledger.confirm_extract(extract.id.clone(), "code", call.now()).await;
@@ -75,7 +82,8 @@ pub(crate) async fn confirm(call: Call<'_>, args: Coded) -> anyhow::Result<Value
 
 pub(crate) async fn withdraw(call: Call<'_>, args: Id) -> anyhow::Result<Value> {
     let Some(shown) = look::find(call.desk, &args.id).await? else {
-        return Err(data(format!("no registration {}", args.id)));
+        let words = format!("no registration {}", args.id);
+        return Err(data(Because::NoRegistration, &[("id", args.id.as_str())], words));
     };
     look::concerns(call, &shown)?;
     let id: SubmissionId = shown.id.parse()?;

@@ -5,14 +5,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ledger::RunRow;
 use ledger::requests::{OfSchedule, RUN_SCHEDULE};
-use runtime::Exit;
 use serde::Serialize;
 use serde_json::{Value, json};
 use worker::cron::{Expression, schedules};
 
 use crate::args::Running;
 use crate::times::local;
-use crate::{Call, Desk, ask, forecast, unavailable, usage};
+use crate::{Because, Call, Desk, ask, away, forecast, unavailable, usage};
 
 /// A schedule with its last and next run.
 #[derive(Debug, Serialize)]
@@ -108,19 +107,18 @@ pub(crate) async fn run(call: Call<'_>, args: Running) -> anyhow::Result<Value> 
     let known = schedules(&call.desk.loaded.config)?;
     let Some(schedule) = known.iter().find(|schedule| schedule.name == name) else {
         let names: Vec<_> = known.iter().map(|schedule| schedule.name).collect();
-        return Err(usage(format!(
-            "no schedule is named {name:?}: there are {}",
-            names.join(", ")
-        )));
+        let words = format!("no schedule is named {name:?}: there are {}", names.join(", "));
+        return Err(usage(Because::NoSchedule, &[("name", name.as_str())], words));
     };
     call.concerns_all("a schedule")?;
     match (dry_run, schedule.name) {
         (false, _) => run_now(call, name).await,
         (true, "purge") => forecast::purge(call).await,
         (true, "extract") => extract(call).await,
-        (true, _) => Err(usage(format!(
-            "{name} has no dry run: it deletes nothing, and mails no registration"
-        ))),
+        (true, _) => {
+            let words = format!("{name} has no dry run: it deletes nothing, and mails no registration");
+            Err(usage(Because::NoDryRun, &[("name", name.as_str())], words))
+        }
     }
 }
 
@@ -131,7 +129,8 @@ async fn run_now(call: Call<'_>, name: String) -> anyhow::Result<Value> {
     let outcome = answer["outcome"].as_str().or(answer["error"].as_str());
     let outcome = outcome.unwrap_or("it runs elsewhere");
     if answer["error"].is_string() || outcome.starts_with("failed") {
-        return Err(Exit::unavailable(anyhow::anyhow!("{name}: {outcome}")).into());
+        let about = [("name", name.as_str()), ("why", outcome)];
+        return Err(away(Because::RunFailed, &about, format!("{name}: {outcome}")));
     }
     Ok(answer)
 }

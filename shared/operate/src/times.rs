@@ -5,23 +5,23 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use runtime::Exit;
 
+use crate::{Because, usage};
+
 /// A time as RFC 3339 writes it, a date, which begins at midnight in UTC, or a duration, counted back from now.
 ///
 /// # Errors
 ///
-/// Where it is none of these; the words say what is.
-pub fn since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+/// Where it is none of these (64); the words say what is.
+pub fn since(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
     if let Some(back) = domain::form::parse_duration(text) {
-        return now.checked_sub(back).map_err(|error| error.to_string());
+        return Ok(now.checked_sub(back).map_err(Exit::usage)?);
     }
-    let date: Date = text
-        .parse()
-        .map_err(|_| "give a time as 2026-11-22T10:00:00Z, a date as 2026-11-22, or a duration as PT2H")?;
-    let midnight = date.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?;
-    Ok(midnight.timestamp())
+    let wrong = "give a time as 2026-11-22T10:00:00Z, a date as 2026-11-22, or a duration as PT2H";
+    let date: Date = text.parse().map_err(|_| usage(Because::TimeForm, &[], wrong))?;
+    Ok(date.to_zoned(TimeZone::UTC).map_err(Exit::usage)?.timestamp())
 }
 
 /// A time with an offset, or local time in the controller's zone. What the spring change skips is as much later, and of
@@ -35,7 +35,7 @@ pub fn moment(text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
         return Ok(time);
     }
     let wrong = "give a time as 2026-12-01T23:59 in local time, or with an offset as 2026-12-01T23:59:00+01:00";
-    let civil: DateTime = text.parse().map_err(|_| Exit::usage(anyhow::anyhow!(wrong)))?;
+    let civil: DateTime = text.parse().map_err(|_| usage(Because::TimeForm, &[], wrong))?;
     Ok(civil.to_zoned(zone.clone()).map_err(Exit::usage)?.timestamp())
 }
 

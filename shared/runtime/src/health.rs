@@ -29,7 +29,7 @@ enum State {
 }
 
 impl Health {
-    /// No checks yet; ready.
+    /// No checks yet, and so not ready: what starts has not said yet what it needs.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -59,11 +59,11 @@ impl Health {
         }
     }
 
-    /// Whether every check is up.
+    /// Whether every check is up, and there is one.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
-        !checks.values().any(|state| matches!(state, State::Down(_)))
+        !checks.is_empty() && !checks.values().any(|state| matches!(state, State::Down(_)))
     }
 
     /// Every check with `None` where all is well, else why it is down or what is to be mended, by name.
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_service_is_ready_when_every_check_is_up() {
         let health = Health::new();
-        assert!(health.is_ready());
+        assert!(!health.is_ready(), "a service that has said nothing of itself");
         let (broker, store) = (health.check("broker"), health.check("store"));
         assert!(!health.is_ready());
         broker.up();

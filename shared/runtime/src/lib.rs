@@ -8,6 +8,11 @@
 //!
 //! No service's work is here, and nothing that only one service needs.
 
+/// Every program's memory, and that of the C libraries in it: beside the C library's own allocator a drain costs an eighth less
+/// CPU (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 pub mod clock;
 pub mod config;
 pub mod exit;

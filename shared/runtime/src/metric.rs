@@ -348,6 +348,12 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Data keys without data that were destroyed",
     ),
+    counter(
+        "kvit_spans_lost_total",
+        "intake, mailer, journaliser, scheduler",
+        &["reason"],
+        "Spans of traces that no collector got: queue, because too many waited; collector, because it did not take them",
+    ),
     // The broker, by OpenTelemetry's names.
     counter(
         "messaging_client_consumed_messages_total",

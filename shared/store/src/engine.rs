@@ -20,7 +20,7 @@ const CHECKPOINT_PAGES: i64 = 4000;
 /// How much of the database a connection that writes keeps in memory, and one that reads, in KiB (SQLite counts it as a
 /// negative number of pages). The inner pages of the indexes of a million submissions fit into the first. After another
 /// process's commit all of it is read anew, from the system's cache, so a reader's need not hold more than a look needs.
-const CACHE_KIB: (i64, i64) = (16 * 1024, 4 * 1024);
+const CACHE_KIB: (i64, i64) = (16 * 1024, 2 * 1024);
 
 /// The advisory lock that lets one process at a time grow a PostgreSQL schema: "kvit" in ASCII.
 const MIGRATION_LOCK: i64 = 0x6b76_6974;

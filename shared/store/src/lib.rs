@@ -14,6 +14,7 @@
 
 mod engine;
 mod error;
+pub mod rows;
 mod tx;
 mod url;
 mod value;
@@ -26,7 +27,7 @@ use tokio::sync::oneshot;
 pub use error::{StoreError, UrlError};
 pub use tx::Tx;
 pub use url::Url;
-pub use value::{Row, Value};
+pub use value::{Row, Value, text};
 use worker::{Pool, Work};
 
 /// One step of a schema's growth. Steps are never changed once released, only added to.

@@ -33,20 +33,21 @@ from! {
     i32 => |value: i32| Value::Int(value.into()),
     u32 => |value: u32| Value::Int(value.into()),
     bool => |value: bool| Value::Int(value.into()),
-    String => text,
-    &str => |value: &str| text(value.to_owned()),
-    &String => |value: &String| text(value.clone()),
+    String => |value: String| Value::Text(text(value)),
+    &str => |value: &str| Value::Text(text(value.to_owned())),
+    &String => |value: &String| Value::Text(text(value.clone())),
     Vec<u8> => Value::Blob,
     &[u8] => |value: &[u8]| Value::Blob(value.to_vec()),
 }
 
-/// Text that both engines take: PostgreSQL has no NUL in it, and a site's own ids may hold one.
-fn text(value: String) -> Value {
-    Value::Text(if value.contains('\0') {
+/// Text that both engines take, as every text is kept: PostgreSQL has no NUL in it, and a site's own ids may hold one.
+#[must_use]
+pub fn text(value: String) -> String {
+    if value.contains('\0') {
         value.replace('\0', "\u{fffd}")
     } else {
         value
-    })
+    }
 }
 
 impl fmt::Debug for Value {

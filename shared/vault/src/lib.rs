@@ -20,7 +20,8 @@ mod seal;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
-use store::{Journal, Migration, Options, Store, StoreError, Url};
+use store::rows::{groups, row};
+use store::{Journal, Migration, Options, Store, StoreError, Url, Value};
 use uuid::Uuid;
 
 pub use code::{Code, NotACode};
@@ -218,11 +219,14 @@ impl Vault {
         let kept = kept.map_or("", Purpose::as_str);
         self.store
             .write(move |tx| {
-                for owner in owners {
-                    tx.execute(
-                        "DELETE FROM data_key WHERE owner = $1 AND purpose <> $2",
-                        &[owner.to_string().into(), kept.into()],
-                    )?;
+                for group in groups(&owners) {
+                    let mut values: Vec<Value> = group.iter().map(|owner| owner.to_string().into()).collect();
+                    tx.reserve("data_key", "owner", &values)?;
+                    let owners = row(1, group.len());
+                    let kept_at = group.len() + 1;
+                    values.push(kept.into());
+                    let sql = format!("DELETE FROM data_key WHERE owner IN ({owners}) AND purpose <> ${kept_at}");
+                    tx.execute(&sql, &values)?;
                 }
                 Ok(())
             })

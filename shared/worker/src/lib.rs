@@ -14,13 +14,16 @@ mod pauses;
 mod presence;
 mod retry;
 pub mod rotate;
+mod traces;
 
 pub use background::forever;
 pub use certificates::{Certificates, DepartmentState, Listed};
 pub use leases::{Held, Leases};
 pub use notices::Notices;
 pub use open::{Keys, ledger, letters, link, signer, vault};
-pub use past::{behind, refuse_another_past};
+pub use opentelemetry::trace::SpanKind;
+pub use past::{another_past, behind, refuse_another_past};
 pub use pauses::Pauses;
 pub use presence::Presence;
 pub use retry::pause;
+pub use traces::{Exporting, Fact, Step, Traces, traces};

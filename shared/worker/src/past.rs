@@ -37,7 +37,7 @@ pub async fn refuse_another_past(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
-        match compare(config, ledger, vault).await {
+        match another_past(config, ledger, vault).await {
             Ok(None) => return Ok(()),
             Ok(Some(refusal)) => return Err(Exit::config(refusal).into()),
             // The heartbeat says so.
@@ -49,7 +49,16 @@ pub async fn refuse_another_past(
     }
 }
 
-async fn compare(config: &Config, ledger: &Ledger, vault: &Vault) -> Result<Option<anyhow::Error>, StoreError> {
+/// The [refusal](behind), where the ledger is behind its evidence as far as a service without the evidence key can know.
+///
+/// # Errors
+///
+/// Where the store or the key store did not answer.
+pub async fn another_past(
+    config: &Config,
+    ledger: &Ledger,
+    vault: &Vault,
+) -> Result<Option<anyhow::Error>, StoreError> {
     let mut signed = vault.noted_evidence().await?;
     signed.extend(in_folder(config));
     let logs = ledger.evidence_logs().await?;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use broker::{MAIL_DUTIES, PublishError, Verdict};
+use broker::{MAIL_DUTIES, PublishError, State, Verdict};
 use domain::DutyId;
+use kvit_tests::until;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use tokio::sync::{mpsc, watch};
@@ -29,14 +30,14 @@ async fn nothing_confirmed_is_lost_when_the_broker_is_killed() -> anyhow::Result
     }
     // No handler is done before the broker dies: the acks of all have nowhere to go.
     let (release, released) = watch::channel(false);
-    let mut consuming = consume(&linked.link, &queue, 8, move |_| {
+    let mut consuming = consume(&linked.link, &queue, 4, move |_| {
         let mut released = released.clone();
         async move {
             released.wait_for(|released| *released).await.ok();
             Verdict::Ack
         }
     });
-    for _ in 0..8 {
+    for _ in 0..4 {
         assert!(!consuming.next().await?.redelivered);
     }
     linked.until_up().await?;
@@ -61,7 +62,7 @@ async fn nothing_confirmed_is_lost_when_the_broker_is_killed() -> anyhow::Result
         again.insert(String::from_utf8(delivery.body.to_vec())?, delivery.redelivered);
     }
     linked.until_up().await?;
-    assert_eq!(again.values().filter(|redelivered| **redelivered).count(), 8);
+    assert_eq!(again.values().filter(|redelivered| **redelivered).count(), 4);
     linked.link.publish("", &queue, b"20", &json()).await?;
     assert_eq!(&consuming.next().await?.body[..], b"20");
     consuming.stop().await?;
@@ -103,17 +104,21 @@ async fn a_broker_short_of_memory_blocks_publishing_and_not_acking() -> anyhow::
     let ctl = |arguments: &[&str]| tokio::task::block_in_place(|| node.rabbit.ctl(arguments)).map(drop);
 
     ctl(&["set_vm_memory_high_watermark", "absolute", "1"])?;
-    // RabbitMQ blocks a connection when it next publishes.
-    let mut outcome = linked.link.publish("", &queue, b"into the block", &json()).await;
-    let words = linked.until_down("takes no messages").await?;
-    assert!(words.contains("127.0.0.1"), "{words}");
-    if outcome.is_ok() {
-        outcome = linked.link.publish("", &queue, b"not sent", &json()).await;
-    }
+    // RabbitMQ blocks a connection when it next publishes, and measures its memory a moment after it was told.
+    let (refused, words) = until("publishing is blocked", async || {
+        let refused = linked.link.publish("", &queue, b"into the block", &json()).await.err();
+        let said = linked.state.borrow().clone();
+        Ok(match (refused, said) {
+            (Some(refused), Some(State::Down(words))) if words.contains("takes no messages") => Some((refused, words)),
+            _ => None,
+        })
+    })
+    .await?;
     assert!(
-        matches!(outcome, Err(PublishError::Blocked | PublishError::NotConfirmed)),
-        "{outcome:?}"
+        matches!(refused, PublishError::Blocked | PublishError::NotConfirmed),
+        "{refused:?}"
     );
+    assert!(words.contains("127.0.0.1"), "{words}");
     let mut consuming = consume_and_ack(&linked.link, &queue);
     assert_eq!(&consuming.next().await?.body[..], b"before");
 

@@ -1,12 +1,13 @@
 //! What becomes of a message: confirmed, consumed, held, dead-lettered.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, ensure};
 use broker::{PublishError, Verdict};
 use domain::DutyId;
 use lapin::options::{BasicGetOptions, BasicNackOptions};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::bed::{Linked, a_broker, consume, consume_and_ack, json, link, site, until_waiting};
 
@@ -218,6 +219,48 @@ async fn a_shutdown_finishes_what_is_in_hand_and_leaves_the_rest() -> anyhow::Re
     consuming.stop().await?;
 
     until_waiting(&node, &queue, 3).await
+}
+
+/// What is given ahead lies in memory: few messages where they are large, and as long as that is not known.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_messages_are_given_ahead_until_many_small_ones_came() -> anyhow::Result<()> {
+    let node = a_broker().await?;
+    let (site, Linked { link, .. }) = (site("ahead"), link(node.rabbit.url(), true));
+    let queue = broker::submissions_queue(&site);
+    link.declare_site(&site);
+    let small = async |count: usize| {
+        for _ in 0..count {
+            link.publish("", &queue, b"{}", &json()).await?;
+        }
+        anyhow::Ok(())
+    };
+    small(100).await?;
+    // Permits are given in the order in which they are asked for, so the first that came are the first that are done.
+    let permits = Arc::new(Semaphore::new(0));
+    let asked = Arc::clone(&permits);
+    let mut consuming = consume(&link, &queue, 64, move |_| {
+        let asked = Arc::clone(&asked);
+        async move {
+            asked.acquire().await.expect("it is never closed").forget();
+            Verdict::Ack
+        }
+    });
+    until_waiting(&node, &queue, 96).await?;
+    permits.add_permits(64);
+    until_waiting(&node, &queue, 0).await?;
+
+    permits.add_permits(36 + 1);
+    link.publish("", &queue, &vec![b' '; 600 << 10], &json()).await?;
+    for _ in 0..101 {
+        consuming.next().await?;
+    }
+    small(60).await?;
+    // The first of them may have come before the consumer was changed.
+    permits.add_permits(20);
+    until_waiting(&node, &queue, 60 - 20 - 4).await?;
+    permits.add_permits(40);
+    until_waiting(&node, &queue, 0).await?;
+    consuming.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use kvit_tests::console::{PASSWORD, PEOPLE, Served};
 use kvit_tests::{Message, Service, TestBed, report};
 use ledger::Pause;
 use operate::ACTIONS;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::purge::FORM;
@@ -45,23 +45,29 @@ async fn a_person_works_at_the_console_in_chromium() -> anyhow::Result<()> {
     bed.publish(&Message::json(&registration)).await?;
     bed.until_arrived(7).await?;
     let (certificate, _) = openpgp::generate("Social <social@kommune.example>", now, None)?;
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let actions = ACTIONS.iter().map(|action| {
         let roles: Vec<_> = action.roles.iter().map(|role| role.as_str()).collect();
         json!({"name": action.name, "changes": action.changes, "roles": roles})
     });
     let given = json!({
-        "tools": here.join("../.tools/browser"),
-        "chromium": "/usr/bin/chromium",
         "url": console.url(""),
         "password": PASSWORD,
         "people": PEOPLE.map(|(login, role, _)| [login, role]),
         "actions": actions.collect::<Vec<_>>(),
         "certificate": String::from_utf8(certificate)?,
-        "out": here.join("../target/console"),
     });
+    in_chromium("console.mjs", given).await?;
+    services.stop().await
+}
+
+/// Runs a script of the folder `browser`, which says by its end whether all held.
+pub(crate) async fn in_chromium(script: &str, mut given: Value) -> anyhow::Result<()> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    given["tools"] = json!(here.join("../.tools/browser"));
+    given["chromium"] = json!("/usr/bin/chromium");
+    given["out"] = json!(here.join("../target/console"));
     let done = Command::new("node")
-        .arg(here.join("tests/e2e/browser/console.mjs"))
+        .arg(here.join("tests/e2e/browser").join(script))
         .arg(given.to_string())
         .kill_on_drop(true)
         .output()
@@ -73,5 +79,5 @@ async fn a_person_works_at_the_console_in_chromium() -> anyhow::Result<()> {
     );
     ensure!(done.status.success(), "{said}");
     println!("{said}");
-    services.stop().await
+    Ok(())
 }

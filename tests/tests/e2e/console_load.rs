@@ -4,9 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use domain::{DutyId, DutyKind, DutyState, Reason};
 use futures::future::try_join_all;
+use jiff::SignedDuration;
+use kvit_tests::TestBed;
 use kvit_tests::console::Served;
-use kvit_tests::{Engine, Peers, TestBed};
+use ledger::NewDuty;
 use tokio::time::timeout;
 
 use crate::console::PAGES;
@@ -24,16 +27,27 @@ fn asked() -> Option<usize> {
     std::env::var("KVIT_CONSOLE_SUBMISSIONS").ok()?.parse().ok()
 }
 
+/// What every page is slowest with: a mail that waits for a certificate, of each submission.
+fn a_late_mail() -> NewDuty {
+    NewDuty {
+        id: DutyId::new(),
+        kind: DutyKind::DepartmentMail,
+        role: "department".to_owned(),
+        department: None,
+        state: DutyState::Held,
+        reason: Some(Reason::Operator),
+        expires_at: None,
+        payload: None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_quick_with_many_submissions() -> anyhow::Result<()> {
     let many = asked().unwrap_or(300);
-    let bed = TestBed::prepare_with(&Peers {
-        engine: Engine::Sqlite,
-        ..Peers::default()
-    })
-    .await?;
+    let bed = TestBed::prepare().await?;
     bed.add_form("fest", FORM)?;
-    fill(&bed, many).await?;
+    let ago = bed.clock().now() - SignedDuration::from_mins(10);
+    fill(&bed, many, || vec![a_late_mail()], ago).await?;
     let console = Served::start(&bed).await?;
     let cookie = console.log_in("operator").await?;
     let id = bed.submissions().await?.pop().context("a submission")?.id;

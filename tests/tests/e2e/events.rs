@@ -221,8 +221,8 @@ async fn without_a_list_that_arrived_a_registration_stays_until_the_event_is_hel
     assert_eq!(foreseen["goes"].as_array().map(Vec::len), Some(0), "{foreseen}");
     assert_eq!(foreseen["stays"].as_array().map(Vec::len), Some(1), "{foreseen}");
     set(&bed, "--held", -HOUR).await?;
-    let said = run(&bed, "purge").await?;
-    assert!(said.contains("1 submission deleted"), "{said}");
+    // It may find the purge done: that one runs by itself, too.
+    run(&bed, "purge").await?;
     bed.until_deleted(1).await?;
     running.stop().await
 }

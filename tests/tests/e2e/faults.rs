@@ -106,6 +106,30 @@ async fn a_relay_that_is_away_at_start_and_later_is_said_and_waited_for() -> any
     Ok(())
 }
 
+/// RFC 5321 gives a relay five minutes for its greeting. It gets them; who looks is told, and who stops the mailer does not
+/// wait for them, with a mail in hand or without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_takes_connections_and_says_nothing_is_said_and_holds_up_no_stop() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let mut mailer = bed.spawn("kvit-mailer").await?;
+    mailer.until_ready().await?;
+    let step = Step::Connect;
+    bed.inbox.behave(Behaviour::Silence { step }, Times::All);
+    let running = bed.run(&[Service::Intake, Service::Scheduler]).await?;
+    bed.post(&numbered(1)).await?;
+    bed.until_duty("department_mail", "sending").await?;
+    let words = format!(
+        "relay: the relay at 127.0.0.1:{} has not said within 30 s",
+        bed.inbox.address().port()
+    );
+    mailer.until_not_ready(&words).await?;
+    let asked = std::time::Instant::now();
+    mailer.terminate().await?;
+    assert!(asked.elapsed().as_secs() < 15, "{:?}", asked.elapsed());
+    assert_eq!(bed.inbox.count(), 0);
+    running.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_at_start_is_said_and_waited_for() -> anyhow::Result<()> {
     let bed = on_files().await?;
@@ -195,11 +219,12 @@ async fn a_vault_that_is_away_at_start_is_said_and_waited_for() -> anyhow::Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn services_that_are_killed_in_the_middle_of_two_hundred_lose_nothing() -> anyhow::Result<()> {
     const COUNT: u32 = 200;
+    const LAST: u32 = 50;
     let bed = TestBed::prepare().await?;
     let mut intake = bed.spawn("kvit-intake").await?;
     let mut mailer = bed.spawn("kvit-mailer").await?;
     let _scheduler = bed.spawn("kvit-scheduler").await?;
-    for n in 0..COUNT {
+    for n in 0..COUNT - LAST {
         bed.publish(&numbered(n)).await?;
         if n == COUNT / 2 {
             bed.until_arrived(20).await?;
@@ -209,10 +234,14 @@ async fn services_that_are_killed_in_the_middle_of_two_hundred_lose_nothing() ->
             mailer = bed.spawn("kvit-mailer").await?;
         }
     }
-    // Again while the rest is under way, with answers of the relay that nobody hears.
+    // Again while the last are under way, with answers of the relay that nobody hears. They are published only now: however
+    // fast the others were, ten mails of these are still to come.
     bed.inbox
         .behave(Behaviour::Disconnect { step: Step::Accepted }, Times::Next(2));
     let before = bed.inbox.count();
+    for n in COUNT - LAST..COUNT {
+        bed.publish(&numbered(n)).await?;
+    }
     bed.inbox.wait_for(before + 10, kvit_tests::DEADLINE).await?;
     mailer.kill()?;
     intake.kill()?;
@@ -306,8 +335,9 @@ async fn a_service_that_is_told_to_stop_finishes_and_ends_well() -> anyhow::Resu
 
 /// What an idle service may hold.
 const IDLE_BYTES: u64 = 64_000_000;
-/// What it may hold of its own (without the text of a debug build) when it has worked and is idle again.
-const OWN_BYTES: u64 = 24 << 20;
+/// What it may hold of its own (without the text of a debug build) when it has worked and is idle again: on SQLite, and on
+/// PostgreSQL, whose connections have a thread and buffers each.
+const OWN_BYTES: (u64, u64) = (24 << 20, 32 << 20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_service_stays_below_64_megabytes() -> anyhow::Result<()> {
@@ -317,20 +347,22 @@ async fn an_idle_service_stays_below_64_megabytes() -> anyhow::Result<()> {
         program.until_ready().await?;
     }
     let idle = measured("at first", &programs)?;
-    // PostgreSQL's connections have a thread each, and an unoptimised program's text is most of the rest.
-    if bed.stores().engine() == Engine::Sqlite {
+    let is_sqlite = bed.stores().engine() == Engine::Sqlite;
+    let most = if is_sqlite { OWN_BYTES.0 } else { OWN_BYTES.1 };
+    // An unoptimised program's text is most of the rest.
+    if is_sqlite {
         assert!(idle.iter().all(|(resident, _)| *resident < IDLE_BYTES), "{idle:?}");
     }
-    assert!(idle.iter().all(|(_, own)| *own < OWN_BYTES), "{idle:?}");
+    assert!(idle.iter().all(|(_, own)| *own < most), "{idle:?}");
     for n in 0..50 {
         bed.publish(&numbered(n)).await?;
     }
     bed.until_deleted(50).await?;
     let worked = measured("after fifty submissions", &programs)?;
-    if bed.stores().engine() == Engine::Sqlite {
+    if is_sqlite {
         assert!(worked.iter().all(|(resident, _)| *resident < IDLE_BYTES), "{worked:?}");
     }
-    assert!(worked.iter().all(|(_, own)| *own < OWN_BYTES), "{worked:?}");
+    assert!(worked.iter().all(|(_, own)| *own < most), "{worked:?}");
     Ok(())
 }
 

@@ -187,6 +187,8 @@ async fn the_same_submission_with_its_files_discharges_what_waited_for_them() ->
     let (bed, running) = TestBed::start().await?;
     let mut without = report(&uuid_of(7), &json!({"billede": 7}));
     bed.post(&Message::json(&without)).await?;
+    // Its mail is to be the first that comes.
+    bed.until_duty("department_mail", "done").await?;
     bed.until_duty("files", "held").await?;
     let data = without["data"].take();
     let mut with = without;

@@ -58,12 +58,13 @@ async fn every_metric_is_explained_and_as_prometheus_wants_it() -> anyhow::Resul
     }
     bed.publish(&Message::bytes("not JSON")).await?;
     bed.until_deleted(6).await?;
-    until("the scheduler has measured it", async || {
+    until("the scheduler has measured it, and told the site", async || {
         let (_, page) = programs[2].probe("/metrics").await?;
         let done = [
             "kvit_submissions_deleted 5",
             "kvit_quarantine_waiting 1",
             "kvit_submissions_missed 0",
+            "# TYPE messaging_client_sent_messages_total counter",
         ];
         Ok(done
             .iter()

@@ -2,6 +2,7 @@
 //! 50 a second, in flat memory. `make purge` measures that in release; the suite runs the same with few.
 
 use std::collections::BTreeMap;
+use std::iter::once;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -53,8 +54,14 @@ fn payload(owner: Uuid, context: Uuid, key: &vault::DataKey) -> anyhow::Result<P
     })
 }
 
-/// A registration as intake records it.
-async fn register(ledger: &Ledger, vault: &Vault, n: usize, now: Timestamp) -> anyhow::Result<SubmissionId> {
+/// A registration as intake records it, with these duties beside its extract.
+async fn register(
+    ledger: &Ledger,
+    vault: &Vault,
+    n: usize,
+    beside: Vec<NewDuty>,
+    now: Timestamp,
+) -> anyhow::Result<SubmissionId> {
     let (id, duty) = (SubmissionId::new(), DutyId::new());
     let keys = vault.create(id.0, &[Purpose::Registration], now).await?;
     let digest = Sha256::digest(n.to_be_bytes()).to_vec();
@@ -95,7 +102,7 @@ async fn register(ledger: &Ledger, vault: &Vault, n: usize, now: Timestamp) -> a
                 held: Some(far),
             },
         }),
-        duties: vec![NewDuty {
+        duties: once(NewDuty {
             id: duty,
             kind: DutyKind::Extract,
             role: "extract".to_owned(),
@@ -104,7 +111,9 @@ async fn register(ledger: &Ledger, vault: &Vault, n: usize, now: Timestamp) -> a
             reason: None,
             expires_at: None,
             payload: Some(payload(id.0, duty.0, &keys[0])?),
-        }],
+        })
+        .chain(beside)
+        .collect(),
         brings_files: false,
         notes: Vec::new(),
         mac: digest,
@@ -149,16 +158,20 @@ async fn list(ledger: &Ledger, vault: &Vault, covers: Vec<SubmissionId>, now: Ti
     Ok(())
 }
 
-/// So many registrations for two events, half of them in confirmed lists.
-pub(crate) async fn fill(bed: &TestBed, many: usize) -> anyhow::Result<()> {
+/// So many registrations for two events, half of them in confirmed lists, each with these duties beside its extract.
+pub(crate) async fn fill(
+    bed: &TestBed,
+    many: usize,
+    beside: fn() -> Vec<NewDuty>,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     let loaded = Loaded::load(&bed.config()).map_err(|findings| anyhow::anyhow!("{findings}"))?;
     let keys = worker::Keys {
         registration: true,
         ..worker::Keys::default()
     };
     let (ledger, vault) = (bed.ledger.clone(), worker::vault(&loaded.config, keys)?);
-    let now = bed.clock().now();
-    let made = stream::iter(0..many).map(|n| register(&ledger, &vault, n, now));
+    let made = stream::iter(0..many).map(|n| register(&ledger, &vault, n, beside(), now));
     let ids: Vec<SubmissionId> = made.buffered(AT_ONCE).try_collect().await?;
     let listed: Vec<_> = ids.into_iter().step_by(2).collect();
     for some in listed.chunks(LISTED) {
@@ -263,7 +276,7 @@ async fn many_registrations_go_at_once_while_intake_takes_on() -> anyhow::Result
     .await?;
     bed.configure("[scheduler]", NEVER)?;
     bed.add_form("fest", FORM)?;
-    fill(&bed, many).await?;
+    fill(&bed, many, Vec::new, bed.clock().now()).await?;
     let mut programs = Vec::new();
     for name in ["kvit-scheduler", "kvit-intake", "kvit-mailer"] {
         programs.push(bed.spawn_with(name, &[]).await?);

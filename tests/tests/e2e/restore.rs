@@ -20,7 +20,7 @@ fn citizen(number: u8) -> String {
     format!("borger{number}@borger.example")
 }
 
-fn message(number: u8) -> Message {
+pub(crate) fn message(number: u8) -> Message {
     let uuid = format!("5b5e4f3e-0000-4000-8000-00000000000{number}");
     Message::json(&report(
         &uuid,
@@ -40,7 +40,7 @@ fn wait_with(bed: &TestBed, recipients: &[String]) {
 }
 
 /// A bed whose stores can be copied as files.
-async fn on_files() -> anyhow::Result<TestBed> {
+pub(crate) async fn on_files() -> anyhow::Result<TestBed> {
     TestBed::prepare_with(&Peers {
         engine: Engine::Sqlite,
         ..Peers::default()
@@ -48,7 +48,7 @@ async fn on_files() -> anyhow::Result<TestBed> {
     .await
 }
 
-fn copy_stores(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn copy_stores(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     let stores = |folder: &Path| -> anyhow::Result<Vec<_>> {
         let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
@@ -68,7 +68,7 @@ fn copy_stores(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn until_signed(bed: &TestBed) -> anyhow::Result<()> {
+pub(crate) async fn until_signed(bed: &TestBed) -> anyhow::Result<()> {
     until("the evidence is signed", async || {
         Ok((!bed.ledger.has_unsigned_leaves().await?).then_some(()))
     })

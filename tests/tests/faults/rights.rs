@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use broker::{EVENTS, JOURNAL_DUTIES, Link, MAIL_DUTIES, Options};
+use broker::{EVENTS, JOURNAL_DUTIES, Link, Looker, MAIL_DUTIES, Options};
 use kvit_tests::{TestBed, until, within};
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions,
@@ -28,7 +28,7 @@ struct Rights {
     reads: &'static [&'static str],
 }
 
-const RIGHTS: [Rights; 4] = [
+const RIGHTS: [Rights; 5] = [
     Rights {
         service: "kvit-intake",
         write: r"^kvit\.duties$",
@@ -55,6 +55,14 @@ const RIGHTS: [Rights; 4] = [
         write: r"^kvit\.(duties|events)$",
         read: "^$",
         writes: &["kvit.duties", EVENTS],
+        reads: &[],
+    },
+    // It looks at how deep the queues are, which RabbitMQ lets whoever may log in.
+    Rights {
+        service: "kvit-console",
+        write: "^$",
+        read: "^$",
+        writes: &[],
         reads: &[],
     },
 ];
@@ -182,7 +190,22 @@ async fn a_services_user_may_do_what_it_needs_and_nothing_else() -> anyhow::Resu
         });
         ensure!(!may.await?, "{service} may declare a queue");
     }
-    Ok(())
+    bed.publish(&numbered(0)).await?;
+    let (console, queues) = (
+        Looker::new(&url(&bed, "kvit-console"), "a test"),
+        QUEUES.map(str::to_owned),
+    );
+    until("the console sees how deep each queue is", async || {
+        let seen = console.look(&queues).await.map_err(anyhow::Error::msg)?;
+        let seen: Result<Vec<_>, _> = seen.into_iter().collect();
+        let depths: Vec<_> = seen
+            .map_err(anyhow::Error::msg)?
+            .iter()
+            .map(|depth| depth.messages)
+            .collect();
+        Ok((depths == [1, 0, 0, 0, 0]).then_some(()))
+    })
+    .await
 }
 
 /// The services do their work as these users, and declare nothing (`--no-declare`).

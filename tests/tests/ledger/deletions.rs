@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use domain::event::Dates;
 use domain::submission::Kind;
 use domain::{DutyKind, SubmissionId};
-use ledger::{EventSaid, NewSubmission};
+use futures::future::try_join_all;
+use ledger::{EventSaid, NewSubmission, Sequenced, WorkerId};
 use vault::{Purpose, Vault, WrappingKeys};
 
 use crate::bed::{Bed, at, both, discharge, duty, message};
@@ -82,6 +83,59 @@ async fn a_deletion_that_ended_after_any_step_is_finished() -> anyhow::Result<()
                 is_gone(&bed, &vault, id).await?;
             }
         }
+    }
+    Ok(())
+}
+
+/// D1, D2: many ends at once, by two who have a part of them both, are each counted, told and proven once.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_ends_at_once_are_each_counted_and_told_once() -> anyhow::Result<()> {
+    const MANY: usize = 75;
+    for bed in both()? {
+        let vault = vault(&bed);
+        let begun = (0..MANY).map(|_| deleting(&bed, &vault));
+        let mut ids = try_join_all(begun).await?;
+        bed.ledger.finish_deletion(vec![ids[0]], at(5)).await?;
+        let halves = [ids[..60].to_vec(), ids[20..].to_vec()];
+        try_join_all(halves.map(|half| async {
+            let replica = bed.replica();
+            vault.destroy(half.iter().map(|id| id.0).collect()).await?;
+            anyhow::Ok(replica.finish_deletion(half, at(6)).await?)
+        }))
+        .await?;
+        let figures = bed.figures().await?;
+        assert_eq!((figures.open, figures.deleted), (0, i64::try_from(MANY)?));
+        for id in &ids {
+            assert!(vault.key(id.0, Purpose::Mail).await?.is_none());
+            assert!(vault.key(id.0, Purpose::Journal).await?.is_some());
+        }
+
+        let worker = WorkerId::new();
+        let sequenced = bed
+            .ledger
+            .sequence(worker, "kvit.example".to_owned(), (at(7), at(9)), 1000);
+        assert_eq!(sequenced.await?, Sequenced::Leaves(5 * MANY));
+        let log = bed.ledger.evidence_logs().await?.remove(0);
+        bed.ledger.checkpoint_signed(log.year, log.size).await?;
+        let leaves = bed.ledger.evidence_leaves(log.year, 0, 1000).await?;
+        let told = bed.ledger.outgoing("eksempel".to_owned(), 1000, true).await?;
+        let mut ended = Vec::new();
+        for event in told.iter().filter(|event| event.event == "deleted") {
+            let leaf = &leaves[usize::try_from(event.evidence.context("a place")?)?];
+            assert_eq!((leaf.event.as_str(), &leaf.submission), ("deleted", &event.data.id));
+            ended.push(event.data.id.as_deref().context("an id")?.parse::<SubmissionId>()?);
+        }
+        ids.sort_unstable();
+        ended.sort_unstable();
+        assert_eq!(ended, ids);
+
+        bed.ledger.told(told).await?;
+        assert!(
+            bed.ledger
+                .outgoing("eksempel".to_owned(), 1000, false)
+                .await?
+                .is_empty()
+        );
     }
     Ok(())
 }

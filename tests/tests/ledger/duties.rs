@@ -257,3 +257,43 @@ async fn a_notice_about_no_single_submission_is_a_duty_like_others() -> anyhow::
     }
     Ok(())
 }
+
+/// What the overview and the alarm on the objective count: of each submission whose mails are owed too long, one; a duty
+/// that a person began anew is no younger for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_is_missed_once_while_any_of_its_mails_is_owed_too_long() -> anyhow::Result<()> {
+    for bed in both()? {
+        let (new, test) = (message(), message());
+        bed.accept(new.clone()).await?;
+        let test = NewSubmission {
+            arrival: ledger::Arrival {
+                test: true,
+                ..test.arrival
+            },
+            ..test
+        };
+        bed.accept(test).await?;
+        assert_eq!(bed.ledger.backlog(at(300)).await?.missed, 0);
+        let backlog = bed.ledger.backlog(at(301)).await?;
+        assert_eq!((backlog.missed, backlog.oldest_duties["receipt"]), (1, 301));
+        let all = DutyFilter {
+            id: Some(new.duties[0].id.to_string()),
+            ..DutyFilter::default()
+        };
+        assert_eq!(bed.ledger.decide(all, Decision::Retry, None, at(301)).await?, 1);
+        discharge(&bed.ledger, new.duties[1].id).await?;
+        let backlog = bed.ledger.backlog(at(302)).await?;
+        assert_eq!((backlog.missed, backlog.oldest_duties["department_mail"]), (1, 1));
+        let (id, worker) = (new.duties[0].id, WorkerId::new());
+        let claim = bed.ledger.claim(id, worker, at(303), at(323)).await?;
+        assert!(claim.is_some(), "it is due");
+        bed.ledger.settle(id, worker, Outcome::Done, None, at(304)).await?;
+        let backlog = bed.ledger.backlog(at(700)).await?;
+        assert_eq!(
+            (backlog.missed, backlog.oldest_duties["receipt"]),
+            (1, 0),
+            "it was done too late"
+        );
+    }
+    Ok(())
+}

@@ -1,8 +1,6 @@
 //! The broker: whether it can be reached, and which of Kvit's queues are there.
 
-use ::broker::{
-    Depth, JOURNAL_DUTIES, MAIL_DUTIES, dead_queue, events_queue, host_of, is_encrypted, look, submissions_queue,
-};
+use ::broker::{Depth, MAIL_DUTIES, all_queues, host_of, is_encrypted, look};
 use runtime::Loaded;
 
 use super::Probe;
@@ -13,7 +11,7 @@ pub(super) async fn probe(loaded: &Loaded) -> Vec<Probe> {
     let Ok(url) = loaded.config.broker.url() else {
         return Vec::new(); // a finding of the configuration
     };
-    let queues = queues(loaded);
+    let queues = all_queues(loaded.config.sites.keys());
     let host = host_of(&url);
     match look(&url, "kvit doctor", &queues).await {
         Err(why) => {
@@ -31,15 +29,6 @@ pub(super) async fn probe(loaded: &Loaded) -> Vec<Probe> {
             probes
         }
     }
-}
-
-fn queues(loaded: &Loaded) -> Vec<String> {
-    let sites = loaded.config.sites.keys();
-    let of_site = |site| [submissions_queue(site), dead_queue(site), events_queue(site)];
-    sites
-        .flat_map(of_site)
-        .chain([MAIL_DUTIES, JOURNAL_DUTIES].map(str::to_owned))
-        .collect()
 }
 
 fn judged(queue: &str, looked: Result<Depth, String>) -> Probe {

@@ -1,4 +1,5 @@
-//! The store and the vault: opened, written, and left as they were; and which services were heard of.
+//! The store and the vault: opened, written, and left as they were; which services were heard of; and what is judged with
+//! the help of the two.
 
 use jiff::{SignedDuration, Timestamp};
 use ledger::{Ledger, WorkerRow};
@@ -7,7 +8,7 @@ use uuid::Uuid;
 use vault::{Purpose, Vault, VaultError};
 use worker::Keys;
 
-use super::Probe;
+use super::{Probe, evidence, expiry};
 
 /// A service that was not heard of for so long does not run.
 const HEARD: SignedDuration = SignedDuration::from_secs(15);
@@ -21,8 +22,9 @@ const SAMPLE: u32 = 20;
 
 pub(super) async fn probe(loaded: &Loaded, clock: &Clock) -> Vec<Probe> {
     let mut probes = Vec::new();
-    match worker::ledger(&loaded.config) {
-        Ok(ledger) => probes.extend(store(&ledger, clock.now()).await),
+    let ledger = worker::ledger(&loaded.config);
+    match &ledger {
+        Ok(ledger) => probes.extend(store(ledger, clock.now()).await),
         Err(error) => probes.push(Probe::fail("store", format!("{error:#}"), "correct [store]")),
     }
     let keys = Keys {
@@ -32,9 +34,14 @@ pub(super) async fn probe(loaded: &Loaded, clock: &Clock) -> Vec<Probe> {
         registration: true,
         index: true,
     };
-    match worker::vault(&loaded.config, keys) {
-        Ok(vault) => probes.push(keys_work(&vault, clock.now()).await),
+    let vault = worker::vault(&loaded.config, keys);
+    match &vault {
+        Ok(vault) => probes.push(keys_work(vault, clock.now()).await),
         Err(error) => probes.push(Probe::fail("vault", format!("{error:#}"), "correct [vault]")),
+    }
+    probes.extend(expiry::probe(loaded, ledger.as_ref().ok(), clock.now()).await);
+    if let (Ok(ledger), Ok(vault)) = (&ledger, &vault) {
+        probes.extend(evidence::probe(&loaded.config, ledger, vault, clock).await);
     }
     probes
 }
@@ -131,7 +138,7 @@ async fn round_trip(vault: &Vault, now: Timestamp) -> Result<usize, VaultError> 
 }
 
 /// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let words: Vec<_> = causes.map(ToString::to_string).collect();
     words.join(": ")

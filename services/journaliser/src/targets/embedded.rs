@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::Reason;
@@ -31,6 +32,10 @@ use crate::story::Journaliser;
 const MOST_BYTES: usize = 1 << 30;
 /// What a probe writes: a disk without room for so much has none for an entry.
 const PROBE_BYTES: usize = 64 * 1024;
+/// How a version's file ends, after its id.
+const SUFFIX: &str = ".tar.asc";
+/// A draft that is as old is in nobody's hand.
+const FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// The files of a bag, by their paths in it.
 pub(crate) type Files = Vec<(String, Vec<u8>)>;
@@ -171,14 +176,16 @@ impl Embedded {
     /// Makes a version under another name, unless it is there already.
     fn draft(&self, entry: &Entry) -> Result<Drafted, Trouble> {
         let file = path_of(entry.id, entry.submission.received_at);
+        let path = self.dir.join(&file);
+        let parent = path.parent().ok_or(Trouble::Unsealed)?;
         if let Some(version) = self.adopt(entry.id, &file)? {
+            // Of an attempt that was ended between giving the draft its name and taking the other away.
+            remove_drafts(parent, &entry.id.to_string());
             return Ok(Drafted::There(version));
         }
         let files = describe::bag(entry).map_err(|_| Trouble::Unsealed)?.into_files();
         let packed = pack(&entry.id.to_string(), &files, entry.now).map_err(|_| Trouble::Unsealed)?;
         let sealed = self.seal(&packed, entry.now)?;
-        let path = self.dir.join(&file);
-        let parent = path.parent().ok_or(Trouble::Unsealed)?;
         folder(parent)?;
         let draft = parent.join(format!(".{}.{}", entry.id, Uuid::now_v7()));
         if let Err(error) = write_synced(&draft, &sealed) {
@@ -205,7 +212,7 @@ impl Embedded {
             linked => linked?,
         }
         sync(parent)?;
-        remove_drafts(parent, id);
+        remove_drafts(parent, &id.to_string());
         Ok(Answer::Done(receipt(draft.version)))
     }
 
@@ -248,7 +255,7 @@ impl Embedded {
         unpack(&packed).map_err(|_| Trouble::Unreadable)
     }
 
-    /// Removes files for good; one that is gone already is no fault.
+    /// Removes files for good, with what attempts left beside them; one that is gone already is no fault.
     pub(crate) fn remove(&self, files: &[String]) -> io::Result<()> {
         for file in files {
             let path = self.dir.join(file);
@@ -256,11 +263,38 @@ impl Embedded {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            if let Some(parent) = path.parent().filter(|parent| parent.exists()) {
-                sync(parent)?;
+            let Some(parent) = path.parent().filter(|parent| parent.exists()) else {
+                continue;
+            };
+            if let Some(id) = id_of(file) {
+                remove_drafts(parent, id);
             }
+            sync(parent)?;
         }
         Ok(())
+    }
+
+    /// Removes the drafts of attempts that were ended and never made again, as where a person gave the copy up meanwhile.
+    /// Answers how many there were.
+    pub(crate) fn remove_forgotten_drafts(&self) -> io::Result<usize> {
+        let mut removed = 0;
+        for year in folders(&self.dir.join("entries"))? {
+            for folder in folders(&year)? {
+                for entry in std::fs::read_dir(&folder)? {
+                    let entry = entry?;
+                    if !entry.file_name().to_string_lossy().starts_with('.') {
+                        continue;
+                    }
+                    // One that is gone by now was in somebody's hand.
+                    let written = entry.metadata().and_then(|about| about.modified());
+                    let age = written.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+                    if age > FORGOTTEN && std::fs::remove_file(entry.path()).is_ok() {
+                        removed += 1;
+                    }
+                }
+            }
+        }
+        Ok(removed)
     }
 }
 
@@ -292,7 +326,7 @@ fn receipt(version: NewVersion) -> Receipt {
 /// Where a version lies: by the year of receipt, and spread over folders by the random end of its id.
 fn path_of(id: Uuid, received: Timestamp) -> String {
     let year = received.to_zoned(TimeZone::UTC).year();
-    format!("entries/{year}/{:02x}/{id}.tar.asc", id.as_bytes()[15])
+    format!("entries/{year}/{:02x}/{id}{SUFFIX}", id.as_bytes()[15])
 }
 
 fn version(id: Uuid, file: String, sealed: &[u8]) -> NewVersion {
@@ -326,8 +360,25 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// The id of the version that lies there: see [`path_of`].
+fn id_of(file: &str) -> Option<&str> {
+    Path::new(file).file_name()?.to_str()?.strip_suffix(SUFFIX)
+}
+
+/// The folders in a folder; none where it is not there.
+fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<_>>()?;
+    Ok(paths.into_iter().filter(|path| path.is_dir()).collect())
+}
+
 /// What attempts that were cut off left beside the file.
-fn remove_drafts(folder: &Path, id: Uuid) {
+fn remove_drafts(folder: &Path, id: &str) {
     let prefix = format!(".{id}.");
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {

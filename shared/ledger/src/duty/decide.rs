@@ -71,29 +71,35 @@ const VIEW: &str = "SELECT duty.id, duty.submission, submission.reference, submi
     duty.role, duty.state, duty.reason, duty.attempts, duty.created_at, duty.next_at, duty.done_at, duty.why
     FROM duty LEFT JOIN submission ON submission.id = duty.submission";
 
-/// The statement's condition for a filter; a missing part matches everything. PostgreSQL must be told a parameter's type
-/// where nothing else says it.
-const MATCHES: &str = "(CAST($1 AS TEXT) IS NULL OR duty.id = $1)
-    AND (CAST($2 AS TEXT) IS NULL OR duty.submission = $2)
-    AND (CAST($3 AS TEXT) IS NULL OR duty.kind = $3) AND (CAST($4 AS TEXT) IS NULL OR duty.state = $4)
-    AND (CAST($5 AS TEXT) IS NULL OR duty.reason = $5) AND (CAST($6 AS TEXT) IS NULL OR submission.form = $6)
-    AND (CAST($7 AS TEXT) IS NULL OR submission.site = $7)
-    AND (CAST($8 AS BIGINT) IS NULL OR duty.created_at >= $8)";
-
 /// The department that a duty concerns.
 const DEPARTMENT: &str = "COALESCE(duty.department, submission.department)";
 
-fn values(filter: &DutyFilter) -> Vec<Value> {
-    vec![
-        filter.id.clone().into(),
-        filter.submission.clone().into(),
-        filter.kind.clone().into(),
-        filter.state.clone().into(),
-        filter.reason.clone().into(),
-        filter.form.clone().into(),
-        filter.site.clone().into(),
-        filter.since.map(Timestamp::as_millisecond).into(),
-    ]
+/// The statement's condition for a filter, after another, and its values. What is not asked for is not in it, so that an
+/// engine joins and looks up only what it must.
+fn matches(filter: &DutyFilter) -> (String, Vec<Value>) {
+    let asked = [
+        ("duty.id =", &filter.id),
+        ("duty.submission =", &filter.submission),
+        ("duty.kind =", &filter.kind),
+        ("duty.state =", &filter.state),
+        ("duty.reason =", &filter.reason),
+        ("submission.form =", &filter.form),
+        ("submission.site =", &filter.site),
+    ];
+    let asked = asked
+        .into_iter()
+        .filter_map(|(what, text)| Some((what, text.clone()?.into())));
+    let since = filter
+        .since
+        .map(|at| ("duty.created_at >=", at.as_millisecond().into()));
+    let (conditions, values): (Vec<_>, Vec<_>) = (1..)
+        .zip(asked.chain(since))
+        .map(|(n, (what, value))| (format!(" AND {what} ${n}"), value))
+        .unzip();
+    (
+        conditions.concat() + &of_departments(DEPARTMENT, &filter.departments),
+        values,
+    )
 }
 
 fn view(row: &Row) -> Result<DutyRow, StoreError> {
@@ -124,13 +130,14 @@ impl Ledger {
     /// [`StoreError`]
     pub async fn duties(&self, filter: DutyFilter, limit: u32) -> Result<Vec<DutyRow>, StoreError> {
         self.read(move |tx| {
-            let mut given = values(&filter);
-            given.push(limit.into());
+            let (matches, mut values) = matches(&filter);
+            values.push(limit.into());
+            // Ids are in order of time.
             let sql = format!(
-                "{VIEW} WHERE {MATCHES}{} ORDER BY duty.created_at DESC, duty.id LIMIT $9",
-                of_departments(DEPARTMENT, &filter.departments)
+                "{VIEW} WHERE 1 = 1{matches} ORDER BY duty.id DESC LIMIT ${}",
+                values.len()
             );
-            tx.query(&sql, &given)?.iter().map(view).collect()
+            tx.query(&sql, &values)?.iter().map(view).collect()
         })
         .await
     }
@@ -141,7 +148,12 @@ impl Ledger {
     ///
     /// [`StoreError`]
     pub async fn count_decidable(&self, filter: DutyFilter, decision: Decision) -> Result<usize, StoreError> {
-        self.read(move |tx| Ok(decidable(tx, &filter, decision)?.len())).await
+        self.read(move |tx| {
+            let (sql, values) = decidable("COUNT(*)", &filter, decision);
+            let count = tx.one(&sql, &values)?.map_or(Ok(0), |row| row.int(0))?;
+            Ok(usize::try_from(count).unwrap_or_default())
+        })
+        .await
     }
 
     /// A person's decision about all duties that match: try again now, hold, or give up, with that person's reason for
@@ -158,9 +170,11 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         self.write(move |tx| {
+            let (sql, values) = decidable("duty.id", &filter, decision);
+            let rows = tx.query(&format!("{sql} ORDER BY duty.submission, duty.id"), &values)?;
             let mut changed = 0;
-            for id in decidable(tx, &filter, decision)? {
-                changed += usize::from(decide(tx, id, decision, why.as_deref(), now)?);
+            for row in rows {
+                changed += usize::from(decide(tx, row.parse(0)?, decision, why.as_deref(), now)?);
             }
             Ok(changed)
         })
@@ -212,17 +226,14 @@ impl Decision {
     }
 }
 
-fn decidable(tx: &mut Tx<'_>, filter: &DutyFilter, decision: Decision) -> Result<Vec<DutyId>, StoreError> {
+/// The statement for something of the duties that a decision would change, with its values.
+fn decidable(what: &str, filter: &DutyFilter, decision: Decision) -> (String, Vec<Value>) {
+    let (matches, values) = matches(filter);
     let sql = format!(
-        "SELECT duty.id FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {MATCHES} AND {}{}
-         ORDER BY duty.submission, duty.id",
+        "SELECT {what} FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE {}{matches}",
         decision.applies(),
-        of_departments(DEPARTMENT, &filter.departments)
     );
-    tx.query(&sql, &values(filter))?
-        .iter()
-        .map(|row| row.parse(0))
-        .collect()
+    (sql, values)
 }
 
 /// Carries one decision out; `false` where a worker was faster.

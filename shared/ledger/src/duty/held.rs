@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use store::StoreError;
 
 use super::claim::{Claim, read_claim};
-use crate::deletion::reserve;
+use crate::facts::SubmissionFacts;
 use crate::intake::add_duty;
 use crate::outbox::leaf;
 use crate::{Ledger, NewDuty};
@@ -80,7 +80,7 @@ impl Ledger {
     ) -> Result<bool, StoreError> {
         self.write(move |tx| {
             // A submission that goes has no key for them any more.
-            if reserve(tx, &submission.to_string())?.as_deref() != Some("open") {
+            if !SubmissionFacts::reserve(tx, &submission.to_string())?.is_some_and(|facts| facts.is_open()) {
                 return Ok(false);
             }
             let gone = tx.execute(

@@ -2,15 +2,14 @@
 
 use domain::{DutyId, DutyKind, DutyState, Reason, SubmissionId};
 use jiff::Timestamp;
-use store::{Row, StoreError, Tx, Value};
+use store::{StoreError, Tx, Value};
 
 use super::claim::{count_possible, read_claim};
-use crate::backlog::{IN_TIME, OWES_MAIL};
-use crate::counter::{Counter, Scope};
-use crate::deletion::reserve;
+use crate::backlog::{IN_TIME, OWED_MAIL};
+use crate::counter::Counter;
+use crate::facts::SubmissionFacts;
 use crate::intake::add_duty;
-use crate::outbox::{SiteEvent, leaf_of_duty, tell_of};
-use crate::read::time;
+use crate::outbox::{SiteEvent, leaf_of_duty};
 use crate::{Ledger, NewDuty, WorkerId};
 
 /// How a worker's attempt ended.
@@ -36,6 +35,31 @@ pub enum Outcome {
     Fail(Option<Reason>),
     /// Never to be done.
     Cancel(Reason),
+}
+
+impl Outcome {
+    /// What became of the attempt, as metrics and traces say it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "accepted",
+            Self::Retry { .. } => "retried",
+            Self::Unknown { .. } => "unknown",
+            Self::Hold(_) => "held",
+            Self::Fail(_) => "failed",
+            Self::Cancel(_) => "cancelled",
+        }
+    }
+
+    /// Why, where the ledger has a code for it.
+    #[must_use]
+    pub fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Done | Self::Unknown { .. } => None,
+            Self::Retry { reason, .. } | Self::Fail(reason) => reason,
+            Self::Hold(reason) | Self::Cancel(reason) => Some(reason),
+        }
+    }
 }
 
 /// What settling a duty led to.
@@ -117,37 +141,27 @@ pub(crate) fn settle(
     if let (Some(worker), true) = (worker, outcome != Outcome::Done) {
         values.push(worker.0.to_string().into());
     }
-    reserve_of(tx, &text)?;
-    let changed = tx.execute(
+    let submission = SubmissionFacts::reserve_by_duty(tx, &text)?;
+    let changed = tx.one(
         &format!(
             "UPDATE duty SET state = $2, reason = $3, next_at = $4, done_at = $5, lease_owner = NULL, lease_until = NULL
-             WHERE id = $1 AND state NOT IN ('done', 'cancelled'){mine}"
+             WHERE id = $1 AND state NOT IN ('done', 'cancelled'){mine} RETURNING kind"
         ),
         &values,
     )?;
-    if changed == 0 {
-        return Ok(Settled::default());
-    }
-    after_settling(tx, &text, outcome, now)
-}
-
-/// Reserves the submission of a duty.
-fn reserve_of(tx: &mut Tx<'_>, duty: &str) -> Result<(), StoreError> {
-    let row = tx.one("SELECT submission FROM duty WHERE id = $1", &[duty.into()])?;
-    match row.as_ref().map(|row| row.opt_text(0)).transpose()?.flatten() {
-        Some(submission) => reserve(tx, submission).map(drop),
-        None => Ok(()),
+    match changed {
+        Some(row) => after_settling(tx, (&text, row.parse(0)?), submission.as_ref(), outcome, now),
+        None => Ok(Settled::default()),
     }
 }
 
-fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -> Result<Settled, StoreError> {
-    let row = tx.one(
-        "SELECT duty.submission, duty.kind, submission.received_at, submission.site, submission.form, submission.test
-         FROM duty LEFT JOIN submission ON submission.id = duty.submission WHERE duty.id = $1",
-        &[id.into()],
-    )?;
-    let Some(row) = row else { return Ok(Settled::default()) };
-    let (submission, kind) = (row.opt_text(0)?, row.text(1)?);
+fn after_settling(
+    tx: &mut Tx<'_>,
+    (id, kind): (&str, DutyKind),
+    submission: Option<&SubmissionFacts>,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<Settled, StoreError> {
     let mut settled = Settled {
         counted: true,
         deleting: None,
@@ -163,43 +177,36 @@ fn after_settling(tx: &mut Tx<'_>, id: &str, outcome: Outcome, now: Timestamp) -
         Outcome::Hold(reason) | Outcome::Cancel(reason) => Some(reason.to_string()),
         _ => None,
     };
-    leaf_of_duty(tx, (submission, id), &format!("{kind}_{event}"), now, rule.as_deref())?;
+    let of = submission.map(|submission| submission.id.as_str());
+    leaf_of_duty(tx, (of, id), &format!("{kind}_{event}"), now, rule.as_deref())?;
     if matches!(outcome, Outcome::Done | Outcome::Cancel(_)) {
         tx.execute("DELETE FROM payload WHERE duty = $1", &[id.into()])?;
-        count_late(tx, &row, now)?;
     }
     let Some(submission) = submission else {
         return Ok(settled);
     };
-    if matches!(outcome, Outcome::Hold(_) | Outcome::Fail(_))
-        && let Ok(id) = submission.parse()
-    {
-        tell_of(tx, id, SiteEvent::Held, now)?;
+    match outcome {
+        Outcome::Done | Outcome::Cancel(_) => count_late(tx, submission, kind, now)?,
+        _ => submission.tell(tx, SiteEvent::Held, now)?,
     }
     if crate::deletion::begin(tx, submission, now)? {
-        settled.deleting = submission.parse().ok();
+        settled.deleting = submission.id.parse().ok();
     }
     Ok(settled)
 }
 
-/// Counts a submission whose last mail is done now, and should have been earlier. The row is that of [`after_settling`].
-fn count_late(tx: &mut Tx<'_>, row: &Row, now: Timestamp) -> Result<(), StoreError> {
-    let (Some(submission), Some(received)) = (row.opt_text(0)?, row.opt_int(2)?) else {
-        return Ok(());
-    };
-    let is_mail = matches!(row.parse(1)?, DutyKind::DepartmentMail | DutyKind::Receipt);
-    if !is_mail || now.duration_since(time(received)) <= IN_TIME || owes_mail(tx, submission)? {
+/// Counts a submission whose last mail is done now, and should have been earlier.
+fn count_late(tx: &mut Tx<'_>, submission: &SubmissionFacts, kind: DutyKind, now: Timestamp) -> Result<(), StoreError> {
+    let is_mail = matches!(kind, DutyKind::DepartmentMail | DutyKind::Receipt);
+    let is_late = now.duration_since(submission.received_at) > IN_TIME;
+    if !is_mail || !is_late || owes_mail(tx, &submission.id)? {
         return Ok(());
     }
-    let scope = Scope {
-        site: row.opt_text(3)?.unwrap_or_default(),
-        form: row.opt_text(4)?.unwrap_or_default(),
-        test: row.opt_int(5)?.unwrap_or(0) != 0,
-    };
-    scope.add(tx, Counter::Late, 1)
+    submission.scope().add(tx, Counter::Late, 1)
 }
 
+/// Whether a mail of a submission is neither done nor cancelled.
 fn owes_mail(tx: &mut Tx<'_>, submission: &str) -> Result<bool, StoreError> {
-    let sql = format!("SELECT 1 FROM submission WHERE id = $1 AND {OWES_MAIL}");
+    let sql = format!("SELECT 1 FROM duty WHERE submission = $1 AND {OWED_MAIL} LIMIT 1");
     Ok(tx.one(&sql, &[submission.into()])?.is_some())
 }

@@ -27,6 +27,9 @@ pub enum Refusal {
     /// HTTP in plaintext to another machine.
     #[error("it would carry journal entries in plaintext to another machine: use https://")]
     PlaintextHttp,
+    /// Traces in plaintext to another machine.
+    #[error("it would carry the ids and times of submissions in plaintext to another machine: use https://")]
+    PlaintextTraces,
     /// AMQP in plaintext to another machine.
     #[error("it would carry submissions in plaintext to another machine: use amqps://")]
     PlaintextAmqp,
@@ -82,6 +85,14 @@ pub(super) fn http(text: &str) -> Result<(), Refusal> {
         ("http", _) => Err(Refusal::PlaintextHttp),
         _ => Err(Refusal::NotHttp),
     }
+}
+
+/// Judges a collector's address.
+pub(super) fn traces(text: &str) -> Result<(), Refusal> {
+    http(text).map_err(|refusal| match refusal {
+        Refusal::PlaintextHttp => Refusal::PlaintextTraces,
+        other => other,
+    })
 }
 
 fn parsed(text: &str) -> Result<(&str, String), Refusal> {
@@ -219,6 +230,10 @@ mod tests {
         assert_eq!(amqp("amqp://u:p@broker.example:5672/%2f"), Err(Refusal::PlaintextAmqp));
         assert_eq!(amqp("amqp://10.0.0.1/"), Err(Refusal::PlaintextAmqp));
         assert_eq!(amqp("amqp://localhost.example/"), Err(Refusal::PlaintextAmqp));
+        assert_eq!(
+            traces("http://otel.example:4318/v1/traces"),
+            Err(Refusal::PlaintextTraces)
+        );
         assert_eq!(smtp("smtp://relay.example:25"), Err(Refusal::PlaintextSmtp));
         for remote in [
             "postgres://u:p@db.example/kvit",

@@ -1,8 +1,8 @@
 //! What the types of `kvit.toml` cannot say.
 
-use domain::Role;
 use domain::basis::Basis;
 use domain::form_check::Fault;
+use domain::{DepartmentId, Role};
 
 use super::address;
 use super::format;
@@ -30,6 +30,7 @@ pub(crate) fn check(config: &Config) -> Vec<Fault> {
         ));
     }
     console(config, &mut faults);
+    oidc(config, &mut faults);
     sites(config, &mut faults);
     departments(config, &mut faults);
     journal_targets(config, &mut faults);
@@ -141,17 +142,56 @@ fn console(config: &Config, faults: &mut Vec<Fault>) {
                 "`console.users.{id}` has both `password_hash` and `password_hash_file`"
             ));
         }
-        if user.role == Role::Department && user.departments.is_empty() {
-            refuse(format!(
-                "`console.users.{id}` is a department's, and names none in `departments`"
-            ));
+        let who = format!("console.users.{id}");
+        limits(config, &who, user.role, &user.departments).for_each(refuse);
+    }
+}
+
+/// What is wrong with the departments that somebody is limited to: a department's people need one, and each must be configured.
+fn limits<'c>(
+    config: &'c Config,
+    who: &'c str,
+    role: Role,
+    departments: &'c [DepartmentId],
+) -> impl Iterator<Item = String> + 'c {
+    let needs_one = role == Role::Department && departments.is_empty();
+    let none = needs_one.then(|| format!("`{who}` is a department's, and names none in `departments`"));
+    let unknown = departments
+        .iter()
+        .filter(|department| !config.departments.contains_key(*department))
+        .map(move |department| format!("`{who}.departments`: no department {department} is configured"));
+    none.into_iter().chain(unknown)
+}
+
+/// That nothing about a login crosses a network in plaintext, and that each group's people may do something.
+fn oidc(config: &Config, faults: &mut Vec<Fault>) {
+    let Some(oidc) = &config.console.oidc else { return };
+    let mut refuse = |key: &str, message: String| faults.push(Fault::refused(&["console", "oidc", key], message));
+    for (key, url) in [("issuer", &oidc.issuer), ("public_url", &oidc.public_url)] {
+        let parsed = url::Url::parse(url).ok();
+        let is_safe = parsed.is_some_and(|url| {
+            let host = url.host_str().unwrap_or_default();
+            url.scheme() == "https" || (url.scheme() == "http" && address::is_local(host))
+        });
+        if !is_safe {
+            refuse(
+                key,
+                format!("`console.oidc.{key}` is no https address, nor one of this machine"),
+            );
         }
-        for department in &user.departments {
-            if !config.departments.contains_key(department) {
-                refuse(format!(
-                    "`console.users.{id}.departments`: no department {department} is configured"
-                ));
-            }
+    }
+    if oidc.client_secret.is_some() && oidc.client_secret_file.is_some() {
+        let message = "`console.oidc` has both `client_secret` and `client_secret_file`";
+        refuse("client_secret", message.to_owned());
+    }
+    if oidc.groups.is_empty() {
+        let message = "`console.oidc` names no `groups`, so that nobody could log in: give one a role";
+        refuse("groups", message.to_owned());
+    }
+    for (group, granted) in &oidc.groups {
+        let who = format!("console.oidc.groups.{group}");
+        for message in limits(config, &who, granted.role, &granted.departments) {
+            refuse("groups", message);
         }
     }
 }

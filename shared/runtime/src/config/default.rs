@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
 use super::sections::{
-    Broker, Console, Evidence, Intake, Journal, Journaliser, Mailer, Retention, Retry, Scheduler, Schedules,
+    Broker, Console, Evidence, Intake, Journal, Journaliser, Mailer, Retention, Retry, Scheduler, Schedules, Traces,
 };
 
 pub(super) fn forms_dir() -> PathBuf {
@@ -87,6 +87,7 @@ impl Default for Console {
             user_header: None,
             session: SignedDuration::from_hours(8),
             users: IndexMap::new(),
+            oidc: None,
         }
     }
 }
@@ -139,6 +140,15 @@ impl Default for Schedules {
             extract: "*/5 * * * *".into(),
             keys: "0 6 * * *".into(),
             checkpoint: "0 7 * * *".into(),
+        }
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self {
+            url: None,
+            percent: 100,
         }
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn fault(format: &str, text: &str) -> Option<String> {
         "smtp-url" => address::smtp(text).err(),
         "store-url" => address::store(text).err(),
         "http-url" => address::http(text).err(),
+        "traces-url" => address::traces(text).err(),
         _ => None,
     };
     if let Some(refusal) = refusal {

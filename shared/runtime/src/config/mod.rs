@@ -22,10 +22,12 @@ pub use domain::form_check::Weight;
 pub use findings::{Finding, Findings, Place};
 pub use layers::Layers;
 pub use load::{DEFAULT_PATH, Loaded};
-pub use parties::{CertificateFile, Department, Environment, JournalTarget, Recovery, Require, Site, TargetKind, User};
+pub use parties::{
+    CertificateFile, Department, Environment, Granted, JournalTarget, Oidc, Recovery, Require, Site, TargetKind, User,
+};
 pub use secret::{ConfigError, Secret};
 pub use secret_files::SecretFile;
 pub use sections::{
     Broker, Config, Console, Controller, Evidence, Intake, Journal, Journaliser, Mailer, Retention, Retry, Scheduler,
-    Schedules, Signing, Smtp, Store, Vault,
+    Schedules, Signing, Smtp, Store, Traces, Vault,
 };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use domain::form::UnknownFields;
 use domain::{DepartmentId, EmailAddress, Role, Words};
+use indexmap::IndexMap;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,62 @@ pub struct User {
     #[serde(default)]
     #[schemars(extend("format" = "path"))]
     pub password_hash_file: Option<PathBuf>,
+}
+
+/// An OpenID provider at which people log in to the console (OpenID Connect: the authorization code flow with PKCE).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    /// The provider's issuer, as its discovery document has it; `http` on this machine alone.
+    #[schemars(extend("format" = "uri"))]
+    pub issuer: String,
+    /// What the provider knows this console by.
+    pub client_id: String,
+    /// The secret that the provider gave with it.
+    #[serde(default)]
+    #[schemars(extend("writeOnly" = true))]
+    pub client_secret: Option<Secret>,
+    /// File that holds `client_secret`.
+    #[serde(default)]
+    #[schemars(extend("format" = "path"))]
+    pub client_secret_file: Option<PathBuf>,
+    /// The console's address as browsers see it. The provider must know it with `/login/oidc/done` at its end as a redirect
+    /// address.
+    #[schemars(extend("format" = "uri"))]
+    pub public_url: String,
+    /// What is asked for beside `openid`, so that the ID token has the claims below.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The claim of the ID token that names a person in the evidence, after `oidc:`: one that stays the same, and names nobody to
+    /// whoever reads a proof.
+    #[serde(default = "sub")]
+    pub name_claim: String,
+    /// The claim of the ID token that lists a person's groups.
+    #[serde(default = "groups")]
+    pub groups_claim: String,
+    /// What the people of a group may do. The first of these groups that a person has counts; nobody without one is let in.
+    #[serde(default)]
+    pub groups: IndexMap<String, Granted>,
+}
+
+fn sub() -> String {
+    "sub".to_owned()
+}
+
+fn groups() -> String {
+    "groups".to_owned()
+}
+
+/// What the people of a group may do.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Granted {
+    /// Their role.
+    #[schemars(with = "String", extend("enum" = ["viewer", "operator", "key-admin", "officer", "department"]))]
+    pub role: Role,
+    /// Only what concerns these departments; everything where there is none. The role `department` needs one.
+    #[serde(default)]
+    pub departments: Vec<DepartmentId>,
 }
 
 /// How many of a department's certificates must be usable for a mail to go out.

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::address::{self, Refusal};
-use super::parties::{JournalTarget, User};
+use super::parties::{JournalTarget, Oidc, User};
 use super::sections::{Broker, Evidence, Intake, Journal, Signing, Smtp, Store, Vault};
 
 /// A secret of the configuration. `Debug` shows nothing, and there is no `Display`.
@@ -197,6 +197,20 @@ impl User {
     pub fn password_hash(&self) -> Result<Option<String>, ConfigError> {
         let key = "console.users.password_hash";
         let source = Source::new(key, self.password_hash.as_ref(), self.password_hash_file.as_ref());
+        let bytes = source.optional_bytes()?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+}
+
+impl Oidc {
+    /// The secret of the client, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where its file cannot be read.
+    pub fn client_secret(&self) -> Result<Option<String>, ConfigError> {
+        let key = "console.oidc.client_secret";
+        let source = Source::new(key, self.client_secret.as_ref(), self.client_secret_file.as_ref());
         let bytes = source.optional_bytes()?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
     }

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::parties::{Department, JournalTarget, Recovery, Site, User};
+use super::parties::{Department, JournalTarget, Oidc, Recovery, Site, User};
 use super::secret::Secret;
 use super::{default, parse};
 
@@ -74,6 +74,9 @@ pub struct Config {
     /// When the regular jobs run: cron expressions of five fields, in `controller.time_zone`.
     #[serde(default)]
     pub schedules: Schedules,
+    /// One trace a submission, for an OpenTelemetry collector.
+    #[serde(default)]
+    pub traces: Traces,
     /// The producers, by id; the queue of one is `kvit.submissions.<id>`.
     #[serde(default)]
     pub sites: IndexMap<SiteId, Site>,
@@ -123,7 +126,7 @@ pub struct Broker {
     /// File that holds `url`.
     #[schemars(extend("format" = "path"))]
     pub url_file: Option<PathBuf>,
-    /// How many messages a service holds at once.
+    /// How many messages a service holds at once. Soon after a large one (over 32 MiB divided by this) it is four of that queue.
     #[schemars(range(min = 1))]
     pub prefetch: u16,
     /// Whether Kvit declares its queues and exchanges; `--no-declare` says no.
@@ -373,6 +376,8 @@ pub struct Console {
     pub session: SignedDuration,
     /// Who may log in, by the id that the evidence knows them by: choose ids that name nobody, as `op-1`.
     pub users: IndexMap<String, User>,
+    /// A provider at which people log in.
+    pub oidc: Option<Oidc>,
 }
 
 /// When the regular jobs run: cron expressions of five fields, in `controller.time_zone`.
@@ -391,4 +396,16 @@ pub struct Schedules {
     /// Signs the day's checkpoint.
     #[schemars(extend("format" = "cron"))]
     pub checkpoint: String,
+}
+
+/// One trace a submission, for an OpenTelemetry collector: ids, words and times, and never what a citizen wrote.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Traces {
+    /// Where the collector takes OTLP over HTTP, as `http://127.0.0.1:4318/v1/traces`. Without it there are no traces.
+    #[schemars(extend("format" = "traces-url"))]
+    pub url: Option<String>,
+    /// Of how many of 100 submissions there is a trace; chosen by id, so that a trace is there in full or not at all.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: u8,
 }

@@ -5,63 +5,25 @@
 // Ends with 0 when all held, and says what did not. Pictures of every page are left in the folder `out`.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
-import path from 'node:path';
+import { open, watched } from './chromium.mjs';
 
 const { tools, chromium, url, password, people, actions, certificate, out } = JSON.parse(process.argv[2]);
-const require = createRequire(path.join(tools, 'node_modules', 'x.js'));
-const { chromium: browserType } = require('playwright-core');
-const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 const PAGES = ['', 'submissions', 'quarantine', 'duties', 'pauses', 'schedules', 'events', 'keys', 'evidence', 'acts',
   'keys-of-the-keyboard'];
 const HOSTILE = '"\'><img src=x onerror=alert(1)><script>alert(2)</script>';
 
-fs.mkdirSync(out, { recursive: true });
-const browser = await browserType.launch({
-  executablePath: chromium,
-  args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
-});
+const { browser, pictured } = await open({ tools, chromium, out });
 
-/** A browser of a person's own, who is logged in; what must never happen in it fails the test. */
+/** A browser of a person's own, who is logged in. */
 async function person(login, options = {}) {
   const context = await browser.newContext({ locale: 'en-GB', ...options });
-  const page = await context.newPage();
-  page.on('dialog', (dialog) => { throw new Error(`a dialog opened: ${dialog.message()}`); });
-  page.on('console', (message) => {
-    if (message.type() === 'error' && /Content.Security|Refused/i.test(message.text())) {
-      throw new Error(`the policy was broken: ${message.text()}`);
-    }
-  });
+  const page = watched(await context.newPage());
   await page.goto(`${url}/login`);
   await page.fill('#login', login);
   await page.fill('#password', password);
   await Promise.all([page.waitForURL((to) => to.pathname !== '/login'), page.click('main button')]);
   return { context, page };
-}
-
-/** A page in both themes and two widths: axe finds nothing, nothing is wider than the window, and a picture is left. axe is
- * run beside the page's policy, not by it. */
-async function pictured(page, place) {
-  await page.evaluate(() => document.querySelectorAll('details').forEach((one) => { one.open = true; }));
-  assert.doesNotMatch(await page.textContent('main'), /field-/, `${place} has a word that no language has`);
-  const session = await page.context().newCDPSession(page);
-  await session.send('Runtime.evaluate', { expression: axe });
-  for (const colorScheme of ['light', 'dark']) {
-    for (const width of [1280, 360]) {
-      const name = `${place}-${colorScheme}-${width}`;
-      await page.emulateMedia({ colorScheme });
-      await page.setViewportSize({ width, height: 900 });
-      const asked = { expression: 'axe.run({ resultTypes: ["violations"] }).then((found) => JSON.stringify(found.violations))' };
-      const { result } = await session.send('Runtime.evaluate', { ...asked, awaitPromise: true });
-      const found = JSON.parse(result.value).map((one) => `${one.id}: ${one.nodes[0].html}`);
-      assert.deepEqual(found, [], name);
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
-      assert.ok(!wide, `${name} is wider than the window`);
-      await page.screenshot({ path: path.join(out, `${name}.png`), fullPage: true });
-    }
-  }
-  await session.detach();
 }
 
 /** Fills and sends a form of a page; where it must be refused, the page says so. */

@@ -1,6 +1,5 @@
-//! This machine: its clock, and who may read the secrets.
+//! This machine's clock and time zone.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,7 +12,7 @@ use super::Probe;
 /// Before this, no clock that runs this program is right.
 const BUILT: jiff::civil::Date = date(2026, 1, 1);
 
-pub(super) fn clock(loaded: &Loaded, clock: &Clock) -> Vec<Probe> {
+pub(super) fn probe(loaded: &Loaded, clock: &Clock) -> Vec<Probe> {
     let zone = &loaded.config.controller.time_zone;
     vec![time(clock), time_zone(zone, clock.now())]
 }
@@ -48,58 +47,10 @@ fn time_zone(zone: &TimeZone, now: Timestamp) -> Probe {
     }
 }
 
-/// Who may read the secrets: their owner alone.
-pub(super) fn secrets(loaded: &Loaded) -> Vec<Probe> {
-    let mut open = Vec::new();
-    let mut looked = 0;
-    for secret in loaded.config.secret_files() {
-        let (key, path) = (secret.key(), secret.file);
-        let Ok(data) = path.metadata() else {
-            continue; // a finding of the configuration
-        };
-        looked += 1;
-        let mode = data.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            let shown = path.strip_prefix(loaded.folder()).unwrap_or(path).display().to_string();
-            open.push((key, shown, mode));
-        }
-    }
-    if open.is_empty() {
-        let found = format!("{looked} files, which their owner alone can read");
-        return vec![Probe::ok("secrets", found)];
-    }
-    open.into_iter()
-        .map(|(key, shown, mode)| {
-            Probe::warn(
-                "secrets",
-                format!("{shown} ({key}) can be read by others: its mode is {mode:03o}"),
-                format!("chmod 600 {shown}"),
-            )
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-
     use super::super::State;
     use super::*;
-    use runtime::Layers;
-
-    #[test]
-    fn a_secret_that_others_can_read_is_named_with_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let created = crate::init::create(folder.path()).unwrap();
-        let loaded = Loaded::load_with(&created.config, &Layers::default()).unwrap();
-        assert_eq!(secrets(&loaded)[0].state, State::Ok);
-        let key = folder.path().join("secrets/mail.key");
-        std::fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
-        let probes = secrets(&loaded);
-        assert_eq!(probes.len(), 1);
-        assert_eq!(probes[0].next.as_deref(), Some("chmod 600 secrets/mail.key"));
-        assert!(probes[0].found.contains("vault.mail_key_file"), "{}", probes[0].found);
-    }
 
     #[test]
     fn a_clock_before_this_program_existed_fails() {
