@@ -62,7 +62,12 @@ impl Scheduler {
             let now = self.clock.now();
             let notice = Notice::Corrected { reference };
             match self.notices.duty(&department, &notice, &[], None, now).await {
-                Ok(duty) => self.ledger.tell_of_correction(version, duty, now).await?,
+                Ok(duty) => {
+                    let id = duty.id;
+                    if !self.ledger.tell_of_correction(version, duty, now).await? {
+                        self.notices.withdraw(id).await?;
+                    }
+                }
                 Err(error) => tracing::error!(%department, %error, "no notice of a correction could be made"),
             }
         }

@@ -67,8 +67,12 @@ async fn warn(scheduler: &Scheduler, listed: Listed, expires: Timestamp) -> anyh
             }
         }
     };
-    scheduler.ledger.warn(end, notice, now).await?;
-    Ok(true)
+    let id = notice.as_ref().map(|notice| notice.id);
+    let warned = scheduler.ledger.warn(end, notice, now).await?;
+    if let Some(id) = id.filter(|_| !warned) {
+        scheduler.notices.withdraw(id).await?;
+    }
+    Ok(warned)
 }
 
 /// Rounded up: what expires in six and a half days expires in 7 days.

@@ -31,7 +31,12 @@ impl Scheduler {
             };
             let test = self.tests_go_to(&waiting.site, waiting.test);
             match self.notices.duty(&department, &notice, &[], test, now).await {
-                Ok(duty) => self.ledger.tell_of_quarantine(waiting, duty, now).await?,
+                Ok(duty) => {
+                    let id = duty.id;
+                    if !self.ledger.tell_of_quarantine(waiting, duty, now).await? {
+                        self.notices.withdraw(id).await?;
+                    }
+                }
                 Err(error) => tracing::error!(%department, %error, "no notice of a quarantined message could be made"),
             }
         }
@@ -49,7 +54,12 @@ impl Scheduler {
             };
             let test = self.tests_go_to(&held.site, held.test);
             match self.notices.duty(&department, &notice, &[], test, now).await {
-                Ok(duty) => self.ledger.tell_of_held(held, duty, now).await?,
+                Ok(duty) => {
+                    let id = duty.id;
+                    if !self.ledger.tell_of_held(held, duty, now).await? {
+                        self.notices.withdraw(id).await?;
+                    }
+                }
                 Err(error) => tracing::error!(%department, %error, "no notice of a held mail could be made"),
             }
         }

@@ -344,12 +344,12 @@ impl Ledger {
     }
 
     /// Puts the notice to a department on its way, and marks what it speaks of: every message of that site that the
-    /// department has not been told of.
+    /// department has not been told of. `false` where none is left, and the notice is not kept.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn tell_of_quarantine(&self, of: Untold, notice: NewDuty, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn tell_of_quarantine(&self, of: Untold, notice: NewDuty, now: Timestamp) -> Result<bool, StoreError> {
         self.write(move |tx| {
             let marked = tx.execute(
                 "UPDATE quarantine SET notified_at = $1
@@ -363,10 +363,9 @@ impl Ledger {
             )?;
             // Another replica may have told it meanwhile.
             if marked > 0 {
-                add_duty(tx, None, &notice, now)
-            } else {
-                Ok(())
+                add_duty(tx, None, &notice, now)?;
             }
+            Ok(marked > 0)
         })
         .await
     }

@@ -84,6 +84,16 @@ impl Notices {
         self.make(None, input).await
     }
 
+    /// Destroys the key of a notice that is not to be sent after all: what it spoke of was told by another replica, or is
+    /// past. A process that dies before this leaves a key without data, which the sweep finds.
+    ///
+    /// # Errors
+    ///
+    /// Where the key may still be there.
+    pub async fn withdraw(&self, notice: DutyId) -> anyhow::Result<()> {
+        Ok(self.vault.destroy_one(notice.0, Purpose::Mail).await?)
+    }
+
     /// Seals the notice, under a `Message-ID` that its duty gives it.
     async fn make(&self, department: Option<&DepartmentId>, input: NoticeInput<'_>) -> anyhow::Result<NewDuty> {
         let now = input.date;

@@ -119,7 +119,7 @@ async fn a_key_without_data_is_swept(engine: Engine) -> anyhow::Result<()> {
 }
 
 /// A held mail whose certificate comes, and intake killed when it was composed: it goes out once, and the answers that
-/// waited are gone.
+/// waited are gone. So is the key of the notice that it was held, which the scheduler is late with.
 async fn a_held_mail_goes_out(engine: Engine) -> anyhow::Result<()> {
     let bed = bed_on(engine, Clock::system()).await?;
     let (there, away) = (bed.path("keys/teknik-miljoe.asc"), bed.path("away.asc"));
@@ -128,7 +128,8 @@ async fn a_held_mail_goes_out(engine: Engine) -> anyhow::Result<()> {
         .spawn_with("kvit-intake", &[("KVIT_FAILPOINTS", "intake.held_composed=kill")])
         .await?;
     let _mailer = bed.spawn_with("kvit-mailer", &[]).await?;
-    let _scheduler = bed.spawn_with("kvit-scheduler", &[]).await?;
+    let late = [("KVIT_FAILPOINTS", "notice.key_committed=delay:10000")];
+    let _scheduler = bed.spawn_with("kvit-scheduler", &late).await?;
     let mut load = Load::default();
     load.send(&bed, 1).await?;
     bed.until_duty("department_mail", "held").await?;

@@ -159,9 +159,10 @@ async fn a_department_is_told_once_of_all_that_waits() -> anyhow::Result<()> {
         bed.ledger.quarantine(unreadable(b"the second digest")).await?;
         let untold = bed.ledger.untold_quarantine(at(-1)).await?;
         assert_eq!((untold.len(), untold[0].id), (1, oldest));
-        for _ in 0..2 {
+        for first in [true, false] {
             let notice = duty(DutyKind::Notice, SubmissionId::new());
-            bed.ledger.tell_of_quarantine(untold[0].clone(), notice, at(1)).await?;
+            let kept = bed.ledger.tell_of_quarantine(untold[0].clone(), notice, at(1)).await?;
+            assert_eq!(kept, first, "the second replica's notice is not kept");
         }
         assert_eq!(bed.figures().await?.duties["notice"].ready, 1);
         bed.ledger.quarantine(unreadable(b"the third digest")).await?;

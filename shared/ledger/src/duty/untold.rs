@@ -66,12 +66,12 @@ impl Ledger {
     }
 
     /// Puts the notice to a department on its way, and marks what it speaks of: every held mail of that site that the
-    /// department has not been told of.
+    /// department has not been told of. `false` where none is left, and the notice is not kept.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn tell_of_held(&self, of: UntoldHeld, notice: NewDuty, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn tell_of_held(&self, of: UntoldHeld, notice: NewDuty, now: Timestamp) -> Result<bool, StoreError> {
         self.write(move |tx| {
             let sql = format!(
                 "UPDATE duty SET told_at = $1 WHERE {UNTOLD} AND department = $2 AND test = $3
@@ -88,10 +88,9 @@ impl Ledger {
             )?;
             // Another replica may have told it, or the mail may have gone out meanwhile.
             if marked > 0 {
-                add_duty(tx, None, &notice, now)
-            } else {
-                Ok(())
+                add_duty(tx, None, &notice, now)?;
             }
+            Ok(marked > 0)
         })
         .await
     }
@@ -105,15 +104,15 @@ impl Ledger {
         self.read(move |tx| was_warned(tx, &of)).await
     }
 
-    /// Puts the warning on its way, where nobody has since.
+    /// Puts the warning on its way, where nobody has since. `false` where somebody has, and the notice is not kept.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn warn(&self, of: CertificateEnd, notice: Option<NewDuty>, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn warn(&self, of: CertificateEnd, notice: Option<NewDuty>, now: Timestamp) -> Result<bool, StoreError> {
         self.write(move |tx| {
             if was_warned(tx, &of)? {
-                return Ok(());
+                return Ok(false);
             }
             let recorded = tx.execute(
                 "INSERT INTO certificate_warning (department, fingerprint, ends_at, days, warned_at)
@@ -126,10 +125,10 @@ impl Ledger {
                     now.as_millisecond().into(),
                 ],
             )?;
-            match notice {
-                Some(notice) if recorded > 0 => add_duty(tx, None, &notice, now),
-                _ => Ok(()),
+            if let Some(notice) = notice.filter(|_| recorded > 0) {
+                add_duty(tx, None, &notice, now)?;
             }
+            Ok(recorded > 0)
         })
         .await
     }

@@ -193,12 +193,12 @@ impl Ledger {
         .await
     }
 
-    /// The notice that was owed for a version is on its way.
+    /// The notice that was owed for a version is on its way. `false` where it was owed no longer, and is not kept.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; then it is owed as before.
-    pub async fn tell_of_correction(&self, version: Uuid, notice: NewDuty, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn tell_of_correction(&self, version: Uuid, notice: NewDuty, now: Timestamp) -> Result<bool, StoreError> {
         self.write(move |tx| {
             let owed = tx.execute(
                 "DELETE FROM journal_owed WHERE version = $1",
@@ -207,7 +207,7 @@ impl Ledger {
             if owed > 0 {
                 crate::intake::add_duty(tx, None, &notice, now)?;
             }
-            Ok(())
+            Ok(owed > 0)
         })
         .await
     }
