@@ -8,7 +8,7 @@ use kvit_console::Console;
 use runtime::{Context, Health, Loaded, Probes};
 use serde_json::Value;
 
-use crate::TestBed;
+use crate::{Program, TestBed};
 
 /// Every role, and the login of a person who has it; the last has it for one department alone.
 pub const PEOPLE: [(&str, &str, &str); 6] = [
@@ -74,15 +74,7 @@ impl Served {
     ///
     /// Where it cannot be started.
     pub async fn start_at(bed: &TestBed, listen: &str) -> anyhow::Result<Self> {
-        let hash = kvit_console::hash(PASSWORD)?;
-        let users = PEOPLE.map(|(login, role, departments)| {
-            format!(
-                "[console.users.id-of-{login}]\nlogin = \"{login}\"\nrole = \"{role}\"\n\
-                 departments = [{departments}]\npassword_hash = \"{hash}\"\n"
-            )
-        });
-        let text = std::fs::read_to_string(bed.config())? + &users.concat();
-        std::fs::write(bed.config(), text)?;
+        add_people(bed)?;
         let loaded = Loaded::load(&bed.config()).map_err(|findings| anyhow::anyhow!("{findings}"))?;
         let context = Context {
             clock: bed.clock().clone(),
@@ -94,6 +86,19 @@ impl Served {
         let address = probes.address();
         tokio::spawn(probes.serve(context.shutdown.clone()));
         tokio::spawn(console.run());
+        Self::at(address, context)
+    }
+
+    /// A console that is a program of its own; [`add_people`] comes before its start.
+    ///
+    /// # Errors
+    ///
+    /// Where no client can be made.
+    pub fn of(program: &Program) -> anyhow::Result<Self> {
+        Self::at(program.address(), Context::new())
+    }
+
+    fn at(address: SocketAddr, context: Context) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
@@ -195,6 +200,23 @@ impl Served {
         self.ask(&format!("{}?{}", action.path(), form(&given)), &headers, None)
             .await
     }
+}
+
+/// Lets [`PEOPLE`] log in to the consoles of this bed that are started from now on.
+///
+/// # Errors
+///
+/// Where the configuration cannot be written.
+pub fn add_people(bed: &TestBed) -> anyhow::Result<()> {
+    let hash = kvit_console::hash(PASSWORD)?;
+    let users = PEOPLE.map(|(login, role, departments)| {
+        format!(
+            "[console.users.id-of-{login}]\nlogin = \"{login}\"\nrole = \"{role}\"\n\
+             departments = [{departments}]\npassword_hash = \"{hash}\"\n"
+        )
+    });
+    let text = std::fs::read_to_string(bed.config())? + &users.concat();
+    Ok(std::fs::write(bed.config(), text)?)
 }
 
 /// The fields of a form, as browsers send them.

@@ -166,6 +166,12 @@ impl Program {
         read(&self.log, self.before)
     }
 
+    /// Where its probes answer.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -48,6 +48,17 @@ impl App {
         operate::perform(&self.desk(), &Actor::of_machine(actor()), action, args).await
     }
 
+    /// Records an act that is in no table, by whoever runs this command, before it is done: what cannot be recorded is not
+    /// done.
+    ///
+    /// # Errors
+    ///
+    /// Where the ledger is away (69).
+    pub(crate) async fn record(&self, act: &'static str, on: String) -> anyhow::Result<()> {
+        let recorded = self.ledger.acts(actor(), act, on, self.clock.now()).await;
+        Ok(recorded.map_err(unavailable)?)
+    }
+
     /// Prints the value as JSON, or the words.
     pub(crate) fn print(&self, value: &impl Serialize, words: impl FnOnce() -> String) -> anyhow::Result<()> {
         print(self.json, value, words)
@@ -71,6 +82,6 @@ pub(crate) fn print(json: bool, value: &impl Serialize, words: impl FnOnce() -> 
 }
 
 /// Who runs this command, as the evidence may name a person: an id that means nothing elsewhere.
-fn actor() -> String {
+pub(crate) fn actor() -> String {
     format!("uid:{}", nix::unistd::getuid())
 }

@@ -62,6 +62,9 @@ pub(crate) enum Command {
     /// Extracts of registrations, always encrypted
     #[command(subcommand)]
     Registration(RegistrationCommand),
+    /// Who did what
+    #[command(subcommand)]
+    Act(ActCommand),
     /// People who may log in to the console
     #[command(subcommand)]
     User(UserCommand),
@@ -179,6 +182,11 @@ pub(crate) enum RotatedKey {
 pub(crate) enum ScheduleCommand {
     /// Lists the schedules with their last and next run
     List,
+    /// Lists the last runs of a schedule, newest first
+    History {
+        /// Its name
+        name: String,
+    },
     /// Says when a schedule, or a cron expression, runs next
     Next {
         /// A schedule's name, or five cron fields
@@ -435,6 +443,19 @@ pub(crate) enum DutyCommand {
         /// Only counts
         #[arg(long)]
         dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ActCommand {
+    /// Lists what people did, newest first
+    List {
+        /// Done since: a time, a date, or a duration as PT2H or P1D, counted back from now
+        #[arg(long, value_parser = time)]
+        since: Option<Timestamp>,
+        /// At most so many
+        #[arg(long, default_value_t = 200)]
+        limit: u32,
     },
 }
 

@@ -19,7 +19,7 @@ use ledger::{Closed, EntryFilter, EntryRow, Marked, NewCase};
 use runtime::{ConfigArgs, Exit, exit};
 use serde_json::{Value, json};
 
-use crate::app::{App, unavailable};
+use crate::app::{App, actor, unavailable};
 use crate::request::ask;
 use crate::table::{cell, table};
 use args::{CaseArgs, JournalCommand, ListArgs};
@@ -219,7 +219,7 @@ async fn mark(app: &App, id: &str, case: CaseArgs) -> anyhow::Result<()> {
     let submission = submission(app, id).await?;
     let marked = app
         .ledger
-        .mark(submission, case, app.clock.now())
+        .mark(submission, case, actor(), app.clock.now())
         .await
         .map_err(unavailable)?;
     let (news, words) = match marked {
@@ -240,7 +240,7 @@ async fn annotate(app: &App, id: &str) -> anyhow::Result<()> {
     let sealed = sealed::to_journal(app, &requests::Annotation { text }).await?;
     let added = app
         .ledger
-        .annotate(entry.id.clone(), sealed.into_bytes(), app.clock.now())
+        .annotate(entry.id.clone(), sealed.into_bytes(), actor(), app.clock.now())
         .await
         .map_err(unavailable)?;
     if !added {
@@ -256,7 +256,7 @@ async fn close_case(app: &App, number: String) -> anyhow::Result<()> {
     let now = app.clock.now();
     let closed = app
         .ledger
-        .close_case(number.clone(), zone, now)
+        .close_case(number.clone(), zone, actor(), now)
         .await
         .map_err(unavailable)?;
     let (at, entries) = match closed {
@@ -309,7 +309,7 @@ async fn retarget(app: &App, from: String, to: String, id: Option<String>) -> an
     let names = (from.clone(), to.clone());
     let moved = app
         .ledger
-        .retarget(submission, names, app.clock.now())
+        .retarget(submission, names, actor(), app.clock.now())
         .await
         .map_err(unavailable)?;
     app.print(&json!({"from": from, "to": to, "moved": moved}), || {

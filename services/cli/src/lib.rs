@@ -8,6 +8,7 @@
 pub mod demo;
 pub mod form_import;
 
+mod act;
 mod app;
 mod args;
 mod check;
@@ -101,6 +102,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Form(args) => form::run(&config, args, json),
         Command::Key(args) => key::run(&config, args, json).await,
         Command::Schedule(args) => schedule::run(&config, args, json).await,
+        Command::Act(args) => act::run(&config, args, json).await,
         Command::User(args) => user::run(&args, json),
         Command::Generate(args) => generate::run(&args),
         Command::Pause(args) => pause::pause(&config, args, json).await,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, anyhow};
 use jiff::SignedDuration;
-use ledger::{EvidenceLeaf, Ledger, Replayed};
+use ledger::{EvidenceLeaf, Replayed};
 use runtime::{ConfigArgs, Exit, exit};
 use serde::Serialize;
 use store::StoreError;
@@ -55,7 +55,7 @@ pub(crate) async fn run(config: &ConfigArgs, args: RestoreArgs, json: bool) -> a
     let logs = log::signed(&app.loaded.config)?;
     is_whole(&vault, &logs).await?;
     let restore = Restore {
-        ledger: app.ledger.clone(),
+        app: &app,
         vault,
         dry_run: args.dry_run,
     };
@@ -96,19 +96,19 @@ fn key_store(error: StoreError) -> Exit {
     Exit::unavailable(anyhow::Error::new(error).context("asking the key store"))
 }
 
-struct Restore {
-    ledger: Ledger,
+struct Restore<'a> {
+    app: &'a App,
     vault: Vault,
     dry_run: bool,
 }
 
-impl Restore {
+impl Restore<'_> {
     async fn run(&self, logs: &[Signed]) -> anyhow::Result<Report> {
         let mut report = Report {
             dry_run: self.dry_run,
             ..Report::default()
         };
-        let known = self.ledger.evidence_logs().await.map_err(unavailable)?;
+        let known = self.app.ledger.evidence_logs().await.map_err(unavailable)?;
         let has = |log: &Signed| {
             known
                 .iter()
@@ -122,13 +122,16 @@ impl Restore {
         if report.leaves == 0 {
             return Ok(report);
         }
+        if !self.dry_run {
+            self.app.record("restore", format!("leaves {}", report.leaves)).await?;
+        }
         for log in logs {
             self.replay(log, has(log), &mut report).await?;
         }
         if self.dry_run {
             return Ok(report);
         }
-        report.doubtful = self.ledger.doubt_unsent().await.map_err(unavailable)?;
+        report.doubtful = self.app.ledger.doubt_unsent().await.map_err(unavailable)?;
         failpoint::reached("restore.doubted").await;
         for log in logs {
             self.adopt(log, has(log)).await?;
@@ -142,6 +145,7 @@ impl Restore {
         while from < size.min(log.size) {
             let wanted = (size.min(log.size) - from).min(BATCH);
             let own = self
+                .app
                 .ledger
                 .evidence_leaves(log.year, from, u32::try_from(wanted).unwrap_or(u32::MAX))
                 .await
@@ -189,7 +193,7 @@ impl Restore {
 
     /// Payloads, then keys, then the record: as when it was done first.
     async fn replay_some(&self, leaves: Vec<EvidenceLeaf>, report: &mut Report) -> anyhow::Result<()> {
-        let replayed = self.ledger.replay(leaves).await.map_err(unavailable)?;
+        let replayed = self.app.ledger.replay(leaves).await.map_err(unavailable)?;
         failpoint::reached("restore.replayed").await;
         self.destroy(&replayed)
             .await
@@ -204,7 +208,7 @@ impl Restore {
             report.lost.remove(&id.to_string());
         }
         report.lost.extend(replayed.unknown.iter().cloned());
-        self.ledger.replayed(replayed).await.map_err(unavailable)?;
+        self.app.ledger.replayed(replayed).await.map_err(unavailable)?;
         failpoint::reached("restore.recorded").await;
         Ok(())
     }
@@ -228,7 +232,8 @@ impl Restore {
         while from < log.size {
             let leaves = log.leaves(from, BATCH)?;
             let count = u64::try_from(leaves.len()).unwrap_or(0);
-            self.ledger
+            self.app
+                .ledger
                 .adopt(log.year, log.origin.clone(), from, leaves)
                 .await
                 .map_err(unavailable)?;

@@ -79,6 +79,8 @@ impl Rotated {
 pub(crate) async fn run(app: &App, purposes: &[RotatedKey]) -> anyhow::Result<u8> {
     let purposes = if purposes.is_empty() { &ALL } else { purposes };
     let mut all = Vec::new();
+    let named: Vec<_> = purposes.iter().map(|purpose| purpose.word()).collect();
+    app.record("key.rotate", named.join(", ")).await?;
     for purpose in purposes {
         all.push(rotated(app, *purpose).await?);
     }

@@ -1,7 +1,8 @@
 //! `kvit schedule`: what runs when, and how it went the last time.
 
+use domain::Language;
 use jiff::tz::TimeZone;
-use operate::schedule::{Listed, planned};
+use operate::schedule::{Last, Listed, planned};
 use runtime::{Clock, Config, ConfigArgs, Exit, exit};
 use worker::cron::Expression;
 
@@ -15,6 +16,11 @@ const MOST: usize = 10_000;
 pub(crate) async fn run(config: &ConfigArgs, command: ScheduleCommand, json: bool) -> anyhow::Result<u8> {
     match command {
         ScheduleCommand::List => list(&App::open(config, json)?).await?,
+        ScheduleCommand::History { name } => {
+            let app = App::open(config, json)?;
+            let runs = operate::schedule::history(&app.desk(), &name).await?;
+            app.print(&runs, || history(&runs))?;
+        }
         ScheduleCommand::Run { name, dry_run } => crate::run::run(&App::open(config, json)?, &name, dry_run).await?,
         ScheduleCommand::Next {
             name_or_expression,
@@ -29,7 +35,7 @@ pub(crate) async fn run(config: &ConfigArgs, command: ScheduleCommand, json: boo
                 if times.is_empty() {
                     "never".to_owned()
                 } else {
-                    format!("{}\n{}", expression.describe(), times.join("\n"))
+                    format!("{}\n{}", expression.describe(Language::En), times.join("\n"))
                 }
             })?;
         }
@@ -47,18 +53,14 @@ fn words(listed: &[Listed]) -> String {
         .iter()
         .map(|schedule| {
             let last = schedule.last.as_ref();
-            let took = last
-                .and_then(|last| last.seconds)
-                .map(|seconds| format!("{seconds:.1} s"));
-            let outcome = last.map(|last| last.run.outcome.as_deref().unwrap_or("began, and did not end"));
             [
                 schedule.name.to_owned(),
                 schedule.cron.clone(),
                 schedule.words.clone(),
                 cell(schedule.next.as_ref().map(|next| &next.local)),
                 cell(last.map(|last| last.run.started_at)),
-                cell(took),
-                cell(outcome),
+                cell(last.and_then(took)),
+                cell(last.map(outcome)),
             ]
         })
         .collect();
@@ -69,6 +71,32 @@ fn words(listed: &[Listed]) -> String {
         "nothing is scheduled",
     );
     format!("{rows}\n\ntimes of the schedules are in {zone}")
+}
+
+fn took(run: &Last) -> Option<String> {
+    run.seconds.map(|seconds| format!("{seconds:.1} s"))
+}
+
+fn outcome(run: &Last) -> &str {
+    run.run.outcome.as_deref().unwrap_or("began, and did not end")
+}
+
+fn history(runs: &[Last]) -> String {
+    let row = |run: &Last| {
+        [
+            run.run.planned_at.to_string(),
+            run.run.started_at.to_string(),
+            cell(run.run.ended_at),
+            cell(took(run)),
+            outcome(run).to_owned(),
+        ]
+    };
+    let rows: Vec<_> = runs.iter().map(row).collect();
+    table(
+        ["planned", "began", "ended", "took", "outcome"],
+        &rows,
+        "it has not run yet",
+    )
 }
 
 /// The schedule of this name, or these five fields; with the time zone that it is in.
@@ -110,7 +138,6 @@ fn read(text: &str, zone: &TimeZone) -> anyhow::Result<Expression> {
 #[cfg(test)]
 mod tests {
     use ledger::RunRow;
-    use operate::schedule::Last;
 
     use super::*;
 
@@ -144,6 +171,7 @@ mod tests {
             ended_at: None,
             outcome: None,
         };
+        assert!(history(&[Last::new(run.clone())]).contains("began, and did not end"));
         let listed = Listed {
             name: "keys",
             cron: "0 6 * * *".into(),

@@ -1,4 +1,4 @@
-//! The JSON API, and its description in `OpenAPI` 3.1, both made from the one table of actions.
+//! The JSON API, made from the table of actions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,10 +13,6 @@ use runtime::{Exit, exit};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
-use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::{ContentBuilder, Required, ResponseBuilder};
-use utoipa::openapi::{InfoBuilder, OpenApiBuilder, PathItem, PathsBuilder, RefOr, Schema};
 
 use crate::Console;
 use crate::auth::{Refused, Signed};
@@ -150,82 +146,9 @@ pub(crate) async fn log_in(
     }
 }
 
-/// The description of the API.
-pub(crate) async fn openapi() -> Response {
-    Json(description()).into_response()
-}
-
-fn description() -> Value {
-    let mut paths = PathsBuilder::new();
-    for action in ACTIONS {
-        let method = if action.changes {
-            HttpMethod::Post
-        } else {
-            HttpMethod::Get
-        };
-        let roles: Vec<_> = action.roles.iter().map(|role| role.as_str()).collect();
-        let mut operation = OperationBuilder::new()
-            .operation_id(Some(action.name))
-            .summary(Some(action.about))
-            .description(Some(format!("Roles: {}", roles.join(", "))))
-            .response("200", ResponseBuilder::new().description("What came of it"))
-            .response("400", ResponseBuilder::new().description("The arguments are wrong"))
-            .response("401", ResponseBuilder::new().description("Nobody is logged in"))
-            .response("403", ResponseBuilder::new().description("The role does not allow it"))
-            .response("422", ResponseBuilder::new().description("The state refuses it"))
-            .response(
-                "503",
-                ResponseBuilder::new().description("A service that it needs is away"),
-            );
-        let takes = (action.takes)();
-        if action.changes {
-            let content = ContentBuilder::new().schema(Some(takes)).build();
-            let body = RequestBodyBuilder::new().content("application/json", content);
-            operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
-        } else if let RefOr::T(Schema::Object(object)) = takes {
-            for (name, schema) in object.properties {
-                let required = if object.required.contains(&name) {
-                    Required::True
-                } else {
-                    Required::False
-                };
-                let parameter = ParameterBuilder::new()
-                    .name(name)
-                    .parameter_in(ParameterIn::Query)
-                    .required(required)
-                    .schema(Some(schema));
-                operation = operation.parameter(parameter);
-            }
-        }
-        paths = paths.path(action.path(), PathItem::new(method, operation));
-    }
-    let info = InfoBuilder::new()
-        .title("Kvit")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("What the console and the command can do. POST /api/v1/session with login and password gives a token for Authorization: Bearer."));
-    let api = OpenApiBuilder::new().info(info.build()).paths(paths.build()).build();
-    serde_json::to_value(api).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_description_is_openapi_3_1_and_has_every_action() {
-        let api = description();
-        assert!(
-            api["openapi"].as_str().unwrap().starts_with("3.1"),
-            "{}",
-            api["openapi"]
-        );
-        for action in ACTIONS {
-            let method = if action.changes { "post" } else { "get" };
-            assert_eq!(api["paths"][action.path()][method]["operationId"], action.name);
-        }
-        let discard = &api["paths"]["/api/v1/duty/discard"]["post"]["requestBody"]["content"]["application/json"];
-        assert!(discard["schema"]["properties"]["why"].is_object(), "{discard}");
-    }
 
     #[test]
     fn a_name_that_comes_again_is_a_list_and_an_empty_value_is_none() {

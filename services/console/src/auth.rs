@@ -160,6 +160,12 @@ impl Door {
         last.and_then(|text| text.trim().parse().ok()).unwrap_or(from.ip())
     }
 
+    /// The id that the evidence has of a login.
+    pub(crate) fn id_of(&self, login: &str) -> Option<&str> {
+        let person = self.people.iter().find(|person| person.login == login)?;
+        Some(&person.actor.id)
+    }
+
     /// The login of an id that the evidence has.
     pub(crate) fn name_of(&self, id: &str) -> Option<&str> {
         let person = self.people.iter().find(|person| person.actor.id == id)?;
@@ -234,8 +240,20 @@ impl Door {
         }
     }
 
-    /// A session's token for a person whom somebody else has vouched for.
-    pub(crate) fn admit(&self, person: Person, now: Timestamp) -> String {
+    /// Whether an address may begin a login at the OpenID provider: as often as it may fail with a password, and counted
+    /// apart from that, for any page can make a browser begin one. A login that ends well takes its try back.
+    pub(crate) fn may_begin(&self, from: IpAddr, now: Timestamp) -> bool {
+        let key = begun(from);
+        if self.failed(&key, now) >= FAILURES {
+            return false;
+        }
+        self.fail(&key, now);
+        true
+    }
+
+    /// A session's token for a person whom the OpenID provider has vouched for.
+    pub(crate) fn admit(&self, from: IpAddr, person: Person, now: Timestamp) -> String {
+        self.forgive(&begun(from));
         self.begin(&Arc::new(person), now)
     }
 
@@ -299,6 +317,11 @@ impl Door {
         let age = if token.is_empty() { 0 } else { self.lasts.as_secs() };
         format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}")
     }
+}
+
+/// What the logins are counted under that an address begins at the OpenID provider.
+fn begun(from: IpAddr) -> String {
+    format!("oidc from {from}")
 }
 
 impl Signed {
@@ -369,5 +392,28 @@ mod tests {
         assert!(who("127.0.0.1:4000").is_none() && who("10.0.0.3:4000").is_none());
         let nothing = door.origin("10.0.0.2:4000".parse().unwrap(), &HeaderMap::new());
         assert_eq!(nothing.to_string(), "10.0.0.2");
+    }
+
+    /// G1: one address cannot begin logins at the provider without end, nor keep others or passwords from theirs.
+    #[tokio::test]
+    async fn an_address_begins_few_logins_at_the_provider() {
+        let door = door(&[]);
+        let now = Timestamp::UNIX_EPOCH;
+        let [one, other]: [IpAddr; 2] = ["192.0.2.7", "192.0.2.8"].map(|from| from.parse().unwrap());
+        for _ in 0..FAILURES {
+            assert!(door.may_begin(one, now));
+        }
+        assert!(!door.may_begin(one, now));
+        assert!(door.may_begin(other, now));
+        let tried = door.log_in(one, ("anna", "guessed".to_owned()), now).await;
+        assert_eq!(tried.err(), Some(Refused::Wrong));
+        let person = Person {
+            login: "op-7".to_owned(),
+            actor: Actor::of_machine("oidc:op-7".to_owned()),
+            hash: None,
+        };
+        door.admit(one, person, now);
+        assert!(door.may_begin(one, now) && !door.may_begin(one, now));
+        assert!(door.may_begin(one, now + WINDOW));
     }
 }

@@ -1,8 +1,10 @@
 //! How the answers of actions become cells, fields and forms of a page.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
+use worker::cron::Expression;
 
 use crate::Console;
 use crate::auth::Signed;
@@ -67,12 +69,15 @@ pub(crate) fn cell(shell: &Shell, row: &Value, key: &str, kind: Kind) -> Cell {
     if matches!(kind, Kind::Why) {
         return plain(why(shell, row));
     }
+    if matches!(kind, Kind::Run) {
+        return run(shell, row);
+    }
     let text = text_of(found(row, key));
     if text.is_empty() {
         return plain("–");
     }
     match kind {
-        Kind::Text | Kind::Submission | Kind::Why => plain(text),
+        Kind::Text | Kind::Submission | Kind::Why | Kind::Run => plain(text),
         Kind::Word => plain(shell.say(&text)),
         Kind::Because => Cell {
             meaning: shell.find(&format!("because-{text}")),
@@ -91,10 +96,45 @@ pub(crate) fn cell(shell: &Shell, row: &Value, key: &str, kind: Kind) -> Cell {
             href: Some(link("/events/show", "event", &text)),
             ..plain(text)
         },
+        Kind::Schedule => Cell {
+            href: Some(link("/schedules/show", "name", &text)),
+            ..plain(text)
+        },
+        // The words that the action answers are English.
+        Kind::Cron => plain(match Expression::read(&text_of(&row["cron"]), &TimeZone::UTC) {
+            Ok(expression) => expression.describe(shell.language),
+            Err(_) => text,
+        }),
+        Kind::Retried => retried(shell, &text),
         Kind::Who => {
             let name = shell.console.door.name_of(&text).unwrap_or(&text);
             plain(name)
         }
+    }
+}
+
+/// How a run went: a word of ours, and what the job said of it.
+fn run(shell: &Shell, row: &Value) -> Cell {
+    let state = text_of(found(row, "state"));
+    if state.is_empty() {
+        return plain("–");
+    }
+    Cell {
+        meaning: Some(text_of(found(row, "outcome"))).filter(|outcome| !outcome.is_empty()),
+        ..plain(shell.say(&format!("run-{state}")))
+    }
+}
+
+/// What became of a message that was tried again; why it could not be tried stands as it came.
+fn retried(shell: &Shell, outcome: &str) -> Cell {
+    let (code, rest) = outcome.split_once(": ").unwrap_or((outcome, ""));
+    match shell.find(&format!("retried-{}", code.replace(' ', "-"))) {
+        Some(words) if rest.is_empty() => plain(words),
+        Some(words) => Cell {
+            meaning: shell.find(&format!("because-{rest}")),
+            ..plain(format!("{words}: {rest}"))
+        },
+        None => plain(outcome),
     }
 }
 

@@ -18,7 +18,8 @@ use crate::cells::{cell, text_of};
 use crate::oidc::{self, COOKIE};
 use crate::pages::{Here, ROWS, failed, shell};
 use crate::tables::{Kind, TABLES};
-use crate::view::{Confirm, Keyboard, LetIn, Listed, LogIn, Said, page};
+use crate::view::{Confirm, Keyboard, LetIn, Listed, LogIn, Said, Shell, page};
+use crate::words::of_duty;
 use crate::{Console, words};
 
 /// What an action would do, counted, before it is done.
@@ -91,10 +92,12 @@ pub(crate) async fn act(
     let back = back_to(action);
     match perform_bounded(&console, &signed, action, args).await {
         Ok(answer) => {
+            let (note, error) = came_of(&shell, action, &answer);
             let mut said = Said {
                 lines: Vec::new(),
                 lists: Vec::new(),
-                error: None,
+                error,
+                note,
                 back: back.to_owned(),
                 shell,
             };
@@ -103,6 +106,32 @@ pub(crate) async fn act(
         }
         Err(error) => failed(shell, &error, back),
     }
+}
+
+/// What came of an action that was not refused: a phrase, or what is wrong all the same.
+fn came_of(shell: &Shell, action: &Action, answer: &Value) -> (&'static str, Option<String>) {
+    let results = answer["results"].as_array().into_iter().flatten();
+    let taken = |result: &Value| matches!(result["outcome"].as_str(), Some("accepted" | "counted"));
+    match (action.name, answer["state"].as_str()) {
+        _ if answer["dry_run"] == true => ("nothing-was-done", None),
+        ("key.test", Some("done")) => ("it-is-done", None),
+        ("key.test", Some("ready" | "sending")) => ("test-mail-waits", None),
+        ("key.test", Some(state)) => {
+            let about = [
+                ("state", shell.say(state)),
+                ("reason", meaning(shell, &answer["reason"])),
+            ];
+            ("", Some(shell.fill("test-mail-not-sent", &about)))
+        }
+        ("quarantine.retry", _) if !results.into_iter().all(taken) => ("not-all-were-taken", None),
+        _ => ("it-is-done", None),
+    }
+}
+
+/// Why a duty is held, failed or cancelled: what it means, else its code.
+fn meaning(shell: &Shell, reason: &Value) -> String {
+    let reason = text_of(reason);
+    shell.find(&of_duty(&reason)).unwrap_or(reason)
 }
 
 /// Lays out what an action answered: lists of things as tables, and the rest as lines.
@@ -114,8 +143,19 @@ fn tell(said: &mut Said, name: &str, answer: &Value) {
             Value::Object(_) => tell(said, &name, value),
             Value::Array(rows) if rows.iter().all(Value::is_object) => {
                 let keys: Vec<_> = rows.first().and_then(Value::as_object).into_iter().flatten().collect();
-                let keys: Vec<_> = keys.into_iter().map(|(key, _)| key.as_str()).collect();
-                let kind = |key: &str| if key == "at" { Kind::Time } else { Kind::Text };
+                // What `because` says to programs stands under `why` in the person's language.
+                let keys: Vec<_> = keys
+                    .into_iter()
+                    .map(|(key, _)| key.as_str())
+                    .filter(|key| *key != "because")
+                    .collect();
+                let kind = |key: &str| match key {
+                    "at" => Kind::Time,
+                    "why" => Kind::Why,
+                    "outcome" => Kind::Retried,
+                    "goes" => Kind::Word,
+                    _ => Kind::Text,
+                };
                 let row = |row: &Value| keys.iter().map(|key| cell(&said.shell, row, key, kind(key))).collect();
                 let listed = Listed {
                     name: label,
@@ -129,7 +169,15 @@ fn tell(said: &mut Said, name: &str, answer: &Value) {
                 let texts: Vec<_> = values.iter().map(text_of).collect();
                 said.lines.push((label, texts.join(" · ")));
             }
-            other => said.lines.push((label, text_of(other))),
+            other => {
+                let text = match (key.as_str(), other) {
+                    ("state", Value::String(state)) => said.shell.say(state),
+                    ("reason", Value::String(_)) => meaning(&said.shell, other),
+                    (_, Value::Bool(_)) => said.shell.say(&text_of(other)),
+                    _ => text_of(other),
+                };
+                said.lines.push((label, text));
+            }
         }
     }
 }
@@ -169,7 +217,12 @@ pub(crate) async fn begin_oidc(
     let Some(oidc) = &console.oidc else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    match oidc.begin(console.desk.clock.now()).await {
+    let now = console.desk.clock.now();
+    // Each asks the provider something: it is counted before.
+    if !console.door.may_begin(console.door.origin(from, &headers), now) {
+        return not_let_in(&console, &headers, oidc::Refused::Slow);
+    }
+    match oidc.begin(now).await {
         Ok((url, state)) => {
             let cookie = [(header::SET_COOKIE, console.door.pending_cookie(&state, from))];
             (cookie, Redirect::to(&url)).into_response()
@@ -194,7 +247,7 @@ pub(crate) async fn finish_oidc(
     let now = console.desk.clock.now();
     match oidc.finish((&state, code), cookie(&headers, COOKIE), now).await {
         Ok(person) => {
-            let token = console.door.admit(person, now);
+            let token = console.door.admit(console.door.origin(from, &headers), person, now);
             let cookies = [console.door.cookie(&token, from), console.door.pending_cookie("", from)];
             let shell = shell(&console, &headers, None, "log-in");
             let cookies = AppendHeaders(cookies.map(|cookie| (header::SET_COOKIE, cookie)));

@@ -12,6 +12,7 @@ mod deeds;
 mod guard;
 mod live;
 mod oidc;
+mod openapi;
 mod overview;
 mod pages;
 mod queues;
@@ -83,6 +84,7 @@ impl Console {
             .route("/", get(overview::overview))
             .route("/live", get(live::stream))
             .route("/submissions/show", get(pages::submission))
+            .route("/schedules/show", get(pages::schedule))
             .route("/events/show", get(pages::event))
             .route("/evidence/prove", get(pages::prove))
             .route("/keys-of-the-keyboard", get(deeds::keyboard))
@@ -94,8 +96,8 @@ impl Console {
             .route("/logout", post(deeds::log_out))
             .route("/language", post(deeds::language))
             .route("/static/{file}", get(view::file))
-            .route("/api/v1/openapi.json", get(api::openapi))
-            .route("/api/v1/session", post(api::log_in))
+            .route("/api/v1/openapi.json", get(openapi::openapi))
+            .route(openapi::SESSION, post(api::log_in))
             .route("/{list}", get(pages::list));
         api::routes(pages)
             .layer(from_fn_with_state(Arc::clone(self), guard::guard))

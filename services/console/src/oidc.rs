@@ -51,7 +51,7 @@ pub(crate) enum Refused {
     Wrong,
     /// The person's groups have no role here.
     NoRole,
-    /// Too many have begun.
+    /// Too many have begun from one address.
     Slow,
 }
 
@@ -118,17 +118,13 @@ impl Oidc {
             request = request.add_scope(Scope::new(scope.clone()));
         }
         let (url, state, nonce) = request.set_pkce_challenge(challenge).url();
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.retain(|_, login| login.until > now);
-        if pending.len() >= PENDING {
-            return Err(Refused::Slow);
-        }
         let login = Pending {
             nonce,
             verifier,
             until: now + TAKES,
         };
-        pending.insert(state.secret().clone(), login);
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        remember(&mut pending, state.secret().clone(), login, now);
         Ok((url.into(), state.into_secret()))
     }
 
@@ -216,6 +212,20 @@ impl Oidc {
         let id = ClientId::new(self.config.client_id.clone());
         Ok(CoreClient::from_provider_metadata(found, id, self.secret.clone()).set_redirect_uri(self.back.clone()))
     }
+}
+
+/// Remembers a login that has begun. Where there are too many the oldest is forgotten, so that however many strangers
+/// begin one, the person who does it now can end it.
+fn remember(pending: &mut HashMap<String, Pending>, state: String, login: Pending, now: Timestamp) {
+    pending.retain(|_, login| login.until > now);
+    while pending.len() >= PENDING {
+        let oldest = pending.iter().min_by_key(|(_, login)| login.until);
+        let Some(oldest) = oldest.map(|(state, _)| state.clone()) else {
+            break;
+        };
+        pending.remove(&oldest);
+    }
+    pending.insert(state, login);
 }
 
 fn away(why: &str) -> Refused {

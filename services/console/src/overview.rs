@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use ledger::StateCounts;
+use ledger::{StateCounts, WorkerRow};
+use operate::look::Status;
 
 use crate::auth::Signed;
 use crate::cells::{age, link, plain, time};
@@ -24,11 +25,17 @@ pub(crate) async fn overview(State(console): Here, signed: Signed, headers: Head
         Err(error) => return failed(shell, &error, ""),
     };
     let status = &snapshot.status;
-    let workers = status.workers.iter().map(|worker| {
-        let (started, seen) = (time(&console, worker.started_at), time(&console, worker.seen_at));
-        vec![plain(worker.service.as_str()), started, seen]
-    });
-    let paused = status.paused.iter().map(|pause| {
+    let worker = |worker: &WorkerRow, meaning: Option<String>| {
+        let seen = Cell {
+            meaning,
+            ..time(&console, worker.seen_at)
+        };
+        vec![plain(worker.service.as_str()), time(&console, worker.started_at), seen]
+    };
+    let living = status.workers.iter().map(|one| worker(one, None));
+    let silent = status.silent.iter().map(|one| worker(one, Some(shell.say("silent"))));
+    let rests = operate::pauses_seen(&console.desk, signed.actor(), status.paused.clone());
+    let paused = rests.iter().map(|pause| {
         let who = pause.actor.as_deref().unwrap_or("–");
         vec![
             plain(shell.say(pause.what.as_str())),
@@ -42,11 +49,13 @@ pub(crate) async fn overview(State(console): Here, signed: Signed, headers: Head
     let overview = Overview {
         figures: figures(&snapshot),
         whole: status.difference.arrived == 0 && status.difference.accepted == 0,
+        account: account(&shell, status),
         duties: duties(&shell, &snapshot),
         queues: looked.iter().flat_map(|looked| queues(&shell, looked)).collect(),
         unseen: unseen(looked.as_ref()),
         seen: looked.and_then(|looked| looked.at).map(|at| time(&console, at)),
-        workers: workers.collect(),
+        no_worker: status.workers.is_empty(),
+        workers: living.chain(silent).collect(),
         paused: paused.collect(),
         shell,
     };
@@ -55,6 +64,32 @@ pub(crate) async fn overview(State(console): Here, signed: Signed, headers: Head
 
 fn rate(rate: Option<f64>) -> String {
     rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1}"))
+}
+
+/// The two equations with their numbers, and what each is off by.
+fn account(shell: &Shell, status: &Status) -> [String; 2] {
+    let figures = &status.figures;
+    let about = [
+        ("arrived", figures.arrived),
+        ("accepted", figures.accepted),
+        ("quarantined", figures.quarantined),
+        ("duplicates", figures.duplicates.ignored),
+        ("drafts", figures.drafts_ignored),
+        ("open", figures.open),
+        ("deleted", figures.deleted),
+    ];
+    let about = about.map(|(name, number)| (name, number.to_string()));
+    let equations = [
+        ("account-arrived", status.difference.arrived),
+        ("account-accepted", status.difference.accepted),
+    ];
+    equations.map(|(name, off)| {
+        let equation = shell.fill(name, &about);
+        match off {
+            0 => equation,
+            off => format!("{equation}. {}", shell.fill("account-off", &[("off", off.to_string())])),
+        }
+    })
 }
 
 /// Name, number, whether it is bad.

@@ -2,7 +2,7 @@
 
 use domain::quarantine::QuarantineReason;
 use domain::{DutyKind, DutyState, State};
-use operate::Desk;
+use operate::{ACTIONS, Desk};
 
 /// How a column is shown.
 #[derive(Clone, Copy)]
@@ -18,6 +18,14 @@ pub(crate) enum Kind {
     Why,
     /// What happened, as the evidence has it.
     Leaf,
+    /// A schedule by its name.
+    Schedule,
+    /// When a schedule runs, in words.
+    Cron,
+    /// How a run of a schedule went.
+    Run,
+    /// What became of a message that was tried again from quarantine.
+    Retried,
     Time,
     Submission,
     Event,
@@ -41,6 +49,8 @@ pub(crate) enum Choices {
     DutyKinds,
     Reasons,
     Pausables,
+    /// What persons do, as the evidence has it.
+    Acts,
     Schedules,
     Yes,
 }
@@ -53,16 +63,32 @@ impl Choices {
             Self::Sites => config.sites.keys().map(ToString::to_string).collect(),
             Self::Forms => desk.loaded.forms.iter().map(|form| form.id.to_string()).collect(),
             Self::Departments => config.departments.keys().map(ToString::to_string).collect(),
-            Self::States => State::ALL.iter().map(ToString::to_string).collect(),
+            // What is in quarantine is no submission yet: it has a page of its own.
+            Self::States => {
+                let states = State::ALL.iter().filter(|state| **state != State::Quarantined);
+                states.map(ToString::to_string).collect()
+            }
             Self::DutyStates => DutyState::ALL.iter().map(ToString::to_string).collect(),
             Self::DutyKinds => DutyKind::ALL.iter().map(ToString::to_string).collect(),
             Self::Reasons => QuarantineReason::ALL.iter().map(ToString::to_string).collect(),
             Self::Pausables => domain::Pausable::ALL.iter().map(ToString::to_string).collect(),
+            Self::Acts => Self::acts(),
             Self::Schedules => ["purge", "extract", "keys", "checkpoint"].map(str::to_owned).to_vec(),
             Self::Yes => vec!["true".to_owned()],
         };
         words.dedup();
         words
+    }
+
+    /// What persons do, as the evidence has it.
+    pub(crate) fn acts() -> Vec<String> {
+        let acts = ACTIONS.iter().filter(|action| action.changes);
+        acts.map(|action| match action.name {
+            "pause" => "paused".to_owned(),
+            "resume" => "resumed".to_owned(),
+            name => name.to_owned(),
+        })
+        .collect()
     }
 
     pub(crate) fn must(self) -> bool {
@@ -197,13 +223,13 @@ pub(crate) const TABLES: &[Table] = &[
         path: "schedules",
         action: "schedule.list",
         columns: &[
-            ("name", Kind::Text),
+            ("name", Kind::Schedule),
             ("cron", Kind::Text),
-            ("words", Kind::Text),
+            ("words", Kind::Cron),
             ("time_zone", Kind::Text),
             ("started_at", Kind::Time),
             ("seconds", Kind::Text),
-            ("outcome", Kind::Text),
+            ("outcome", Kind::Run),
             ("next", Kind::Time),
         ],
         filters: &[],
@@ -289,7 +315,7 @@ pub(crate) const TABLES: &[Table] = &[
             ("rule", Kind::Text),
             ("index", Kind::Text),
         ],
-        filters: &[],
+        filters: &[("actor", Choices::Free), ("event", Choices::Acts)],
         bulk: &[],
         acts: &[],
     },

@@ -113,12 +113,16 @@ pub(crate) struct Overview {
     /// Name, number, whether it is bad.
     pub(crate) figures: Vec<(&'static str, String, bool)>,
     pub(crate) whole: bool,
+    /// Both sides of each equation, and what they are off by.
+    pub(crate) account: [String; 2],
     pub(crate) duties: Vec<Vec<Cell>>,
     pub(crate) queues: Vec<Vec<Cell>>,
     /// Why the queues are not seen as they are now, and when they were seen: a phrase and a time.
     pub(crate) unseen: Option<&'static str>,
     pub(crate) seen: Option<Cell>,
+    /// Those that work, and those that are not heard of any more.
     pub(crate) workers: Vec<Vec<Cell>>,
+    pub(crate) no_worker: bool,
     pub(crate) paused: Vec<Vec<Cell>>,
 }
 
@@ -130,8 +134,9 @@ pub(crate) struct List {
     pub(crate) filters: Vec<Field>,
     pub(crate) heads: Vec<String>,
     pub(crate) rows: Vec<Row>,
-    /// Whether there may be others.
-    pub(crate) more: bool,
+    /// Where the list goes on, and where it begins: addresses.
+    pub(crate) next: Option<String>,
+    pub(crate) start: Option<String>,
     /// What can be done with the selected, or all that match.
     pub(crate) bulk: Vec<(&'static str, String)>,
     /// The filters in force, which an action on all that match has.
@@ -151,6 +156,10 @@ pub(crate) struct Show {
     pub(crate) bulk: Vec<(&'static str, String)>,
     pub(crate) history: Vec<Vec<Cell>>,
     pub(crate) prove: Option<String>,
+    /// What can be done with the thing itself, and the id that it has for that.
+    pub(crate) decide: Vec<(&'static str, String)>,
+    pub(crate) id: String,
+    pub(crate) lists: Vec<Listed>,
     pub(crate) acts: Vec<Act>,
 }
 
@@ -177,6 +186,8 @@ pub(crate) struct Listed {
 pub(crate) struct Said {
     pub(crate) shell: Shell,
     pub(crate) error: Option<String>,
+    /// What came of it where nothing is wrong: a phrase.
+    pub(crate) note: &'static str,
     pub(crate) lines: Vec<(String, String)>,
     pub(crate) lists: Vec<Listed>,
     pub(crate) back: String,

@@ -91,6 +91,7 @@ pub(crate) fn language(headers: &HeaderMap, otherwise: Language) -> Language {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::Choices;
 
     fn names(text: &str) -> Vec<&str> {
         let lines = text
@@ -148,8 +149,16 @@ mod tests {
         let refusals = operate::Because::ALL
             .iter()
             .map(|code| format!("refused-{}", code.as_str()));
-        let whys = ledger::Because::CODES.map(|code| format!("why-{code}"));
-        let reasons = reasons.chain(of_duties).chain(refusals).chain(whys);
+        let whys = ledger::Because::CODES.iter().chain(&operate::OF_ENTRIES);
+        let whys = whys.map(|code| format!("why-{code}"));
+        let acts = Choices::acts().into_iter();
+        let runs = ["done", "failed", "unended"].map(|state| format!("run-{state}"));
+        let reasons = reasons
+            .chain(of_duties)
+            .chain(refusals)
+            .chain(whys)
+            .chain(acts)
+            .chain(runs);
         let states = domain::DutyState::ALL.iter().map(ToString::to_string);
         let kinds = domain::DutyKind::ALL.iter().map(ToString::to_string);
         for name in actions.chain(reasons).chain(states).chain(kinds) {

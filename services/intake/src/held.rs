@@ -1,5 +1,6 @@
 //! Department mails that wait for a certificate: composed by themselves once there is one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(crate) async fn watch(intake: Arc<Intake>, check: Check, ended: Cancellation
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut first = true;
+    let mut said = BTreeSet::new();
     loop {
         tokio::select! {
             () = ended.cancelled() => return,
@@ -29,7 +31,7 @@ pub(crate) async fn watch(intake: Arc<Intake>, check: Check, ended: Cancellation
         }
         // A ledger that is away is said by the check `store`; the files are read all the same.
         let _ = intake.certificates.refresh(&intake.ledger).await;
-        intake.report_certificates(&check);
+        intake.report_certificates(&check, &mut said);
         if let Err(trouble) = intake.compose_waiting(first).await {
             tracing::warn!(error = %trouble, "mails that wait for a certificate could not be looked at; trying again");
         }
@@ -38,7 +40,8 @@ pub(crate) async fn watch(intake: Arc<Intake>, check: Check, ended: Cancellation
 }
 
 impl Intake {
-    fn report_certificates(&self, check: &Check) {
+    /// `said` is of which certificates it was said when they expire.
+    fn report_certificates(&self, check: &Check, said: &mut BTreeSet<String>) {
         let now = self.clock.now();
         let mut held = Vec::new();
         for department in self.loaded.config.departments.keys() {
@@ -52,12 +55,14 @@ impl Intake {
                 ));
             }
         }
-        for listed in self.certificates.list(now) {
-            if let Some(expires) = listed.expires {
-                #[expect(clippy::cast_precision_loss, reason = "a time in seconds is far below 2^53")]
-                metrics::gauge!("kvit_certificate_expiry_timestamp_seconds", "fingerprint" => listed.fingerprint)
-                    .set(expires.as_second() as f64);
-            }
+        let listed = self.certificates.list(now).into_iter();
+        let ends: BTreeMap<_, _> = listed.filter_map(|one| Some((one.fingerprint, one.expires?))).collect();
+        said.extend(ends.keys().cloned());
+        for fingerprint in said.iter() {
+            // One that was removed or revoked, or is good for ever now, has no end that an alarm could look at.
+            #[expect(clippy::cast_precision_loss, reason = "a time in seconds is far below 2^53")]
+            let end = ends.get(fingerprint).map_or(f64::NAN, |end| end.as_second() as f64);
+            metrics::gauge!("kvit_certificate_expiry_timestamp_seconds", "fingerprint" => fingerprint.clone()).set(end);
         }
         if held.is_empty() {
             check.up();

@@ -28,6 +28,7 @@ mod trace;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{Delivery, Verdict, dead_queue, submissions_queue};
 use domain::Pausable;
@@ -41,6 +42,10 @@ use worker::{Certificates, Keys, Notices, Pauses, Presence, Traces};
 
 use crate::take::{Intake, ROOM_KIB};
 
+/// For so long no message in hand may get on before the service counts as hanging. One whose store is away is out of hand
+/// within a minute, and between its attempts.
+const STILL: Duration = Duration::from_mins(30);
+
 /// Runs the service until it is told to stop; what is in hand then is finished first.
 ///
 /// # Errors
@@ -52,6 +57,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let (traces, exporting) = worker::traces(config, "kvit-intake")?;
     let intake = Arc::new(open(Arc::clone(&loaded), &context, link.clone(), traces)?);
 
+    take::begin_counting(&loaded);
     let idle = CancellationToken::new();
     let background = TaskTracker::new();
     background.spawn(exporting.serve(idle.clone()));
@@ -112,15 +118,17 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     for site in &sites {
         link.declare_site(site);
     }
-    let consume = |queues: Vec<String>| {
+    let consume = |what: &str, queues: Vec<String>| {
         let intake = Arc::clone(&intake);
+        let work = worker::work(&context.health, what, STILL);
         let take = move |delivery: Delivery| {
-            let intake = Arc::clone(&intake);
+            let (intake, work) = (Arc::clone(&intake), work.clone());
             async move {
                 if failpoint::mutant("ack_before_commit") {
                     tokio::spawn(async move { intake.take(delivery).await });
                     return Verdict::Ack;
                 }
+                let _in_hand = work.begin();
                 intake.take(delivery).await
             }
         };
@@ -128,8 +136,8 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     };
     // Dead letters come by a connection of their own, and hold up no submission.
     tokio::join!(
-        consume(queues.into_iter().collect()),
-        consume(sites.iter().map(|site| dead_queue(site)).collect()),
+        consume("messages", queues.into_iter().collect()),
+        consume("dead letters", sites.iter().map(|site| dead_queue(site)).collect()),
     );
     idle.cancel();
     background.close();

@@ -13,6 +13,7 @@ mod send;
 mod transaction;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{Delivery, MAIL_DUTIES, Verdict, wake_ids};
 use ledger::WorkerId;
@@ -29,6 +30,10 @@ use crate::send::Mailer;
 
 /// How many wake-ups the broker may have under way to this service at once; each holds up to 500 ids.
 const PREFETCH: u16 = 4;
+
+/// For so long no mail in hand may get on before the service counts as hanging. A relay that takes the time that RFC 5321
+/// gives it for each step takes half of it; one that is away is waited for with nothing in hand.
+const STILL: Duration = Duration::from_hours(1);
 
 /// Runs the service until it is told to stop; what is in hand then is finished first.
 ///
@@ -64,6 +69,7 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         loaded: Arc::clone(&loaded),
         clock: context.clock.clone(),
         traces: traces.clone(),
+        mails: worker::work(&context.health, "mails", STILL),
     });
 
     send::begin_counting();

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use ledger::{Claim, Ledger, NewDuty, Outcome, Settled, WorkerId};
 use letter::{Notice, Parcel};
 use runtime::config::Retry;
-use runtime::{Clock, Loaded};
+use runtime::{Clock, Loaded, Work};
 use store::StoreError;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -41,6 +41,8 @@ pub(crate) struct Mailer {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) clock: Clock,
     pub(crate) traces: Traces,
+    /// The mails in hand, for the watchdog.
+    pub(crate) mails: Work,
 }
 
 /// Why a mail was not sent, by what happens next.
@@ -63,6 +65,7 @@ enum Failure {
 impl Mailer {
     /// Discharges a duty, or leaves it for later; logs a failure once.
     pub(crate) async fn discharge(&self, id: DutyId) {
+        let _in_hand = self.mails.begin();
         if let Err(error) = self.send(id).await {
             let cause: &dyn std::error::Error = &error;
             let source = cause.source().map(ToString::to_string);
@@ -166,6 +169,7 @@ impl Mailer {
             match self.ledger.settle(id, self.worker, outcome, follows.clone(), now).await {
                 Err(error) if error.is_transient() => {
                     tracing::warn!(duty.id = %id, %error, "a mail's outcome cannot be recorded yet; trying again");
+                    self.mails.goes_on();
                     sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(5));
                 }

@@ -1,8 +1,8 @@
 //! The conservation figures as metrics, so that whoever watches sees what `kvit status` says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use ledger::Figures;
 
 use crate::engine::FAILED;
@@ -11,14 +11,27 @@ use crate::{Scheduler, cron};
 /// A worker that was not heard of for so long does not run.
 const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// Who beats.
-const SERVICES: [&str; 3] = ["intake", "mailer", "scheduler"];
-/// Among so many runs the last good one is looked for.
-const RUNS: u32 = 50;
+const SERVICES: [&str; 4] = ["intake", "mailer", "journaliser", "scheduler"];
+
+/// What is remembered from one measuring to the next.
+pub(crate) struct Measured {
+    /// When the first was: a schedule that never ran is due since then.
+    since: Timestamp,
+    /// The gaps that were said of each site.
+    gaps: HashMap<String, i64>,
+}
+
+impl Measured {
+    /// Nothing yet.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        let gaps = HashMap::new();
+        Self { since: now, gaps }
+    }
+}
 
 impl Scheduler {
     /// Sets every gauge from the ledger, and warns when an equation does not hold or a site's count has gaps.
-    /// Which gaps were said already stands in `said`.
-    pub(crate) async fn measure(&self, said: &mut HashMap<String, i64>) -> anyhow::Result<()> {
+    pub(crate) async fn measure(&self, measured: &mut Measured) -> anyhow::Result<()> {
         let figures = self.ledger.figures(false, self.clock.now()).await?;
         measure(&figures);
         if figures.arrived_difference() != 0 || figures.accepted_difference() != 0 {
@@ -28,15 +41,19 @@ impl Scheduler {
                 "the conservation figures do not add up: report this"
             );
         }
-        for (site, gaps) in self.ledger.sequence_gaps().await? {
-            if said.insert(site.clone(), gaps).unwrap_or(0) < gaps {
+        // A site that has sent nothing yet has none: from nothing to one is a step that no alarm sees.
+        let sites = self.loaded.config.sites.keys();
+        let mut gaps: BTreeMap<String, i64> = sites.map(|site| (site.to_string(), 0)).collect();
+        gaps.extend(self.ledger.sequence_gaps().await?);
+        for (site, gaps) in gaps {
+            if measured.gaps.insert(site.clone(), gaps).unwrap_or(0) < gaps {
                 tracing::warn!(site, gaps, "numbers are missing in a site's count of its messages");
             }
             metrics::gauge!("kvit_sequence_gaps", "site" => site).set(number(gaps));
         }
         self.measure_backlog().await?;
         self.measure_journal().await?;
-        self.measure_schedules().await
+        self.measure_schedules(measured.since).await
     }
 
     async fn measure_backlog(&self) -> anyhow::Result<()> {
@@ -78,18 +95,22 @@ impl Scheduler {
         Ok(())
     }
 
-    /// From the rows of the runs, so that a restart or another replica changes nothing.
-    async fn measure_schedules(&self) -> anyhow::Result<()> {
+    /// From the rows of the runs, so that a restart or another replica changes nothing; of a schedule that has none, from
+    /// `since`.
+    async fn measure_schedules(&self, since: Timestamp) -> anyhow::Result<()> {
         for schedule in cron::schedules(&self.loaded.config)? {
-            let runs = self.ledger.runs(schedule.name.to_owned(), RUNS).await?;
-            let well = |outcome: &String| !outcome.starts_with(FAILED);
-            let last = runs
-                .iter()
-                .find_map(|run| run.ended_at.filter(|_| run.outcome.as_ref().is_some_and(well)));
-            if let Some(last) = last {
-                metrics::gauge!("kvit_schedule_last_success_timestamp_seconds", "schedule" => schedule.name)
-                    .set(number(last.as_second()));
-            }
+            let name = schedule.name;
+            let due = if let Some((planned, ended)) = self.ledger.last_good_run(name, FAILED).await? {
+                metrics::gauge!("kvit_schedule_last_success_timestamp_seconds", "schedule" => name)
+                    .set(number(ended.as_second()));
+                schedule.expression.after(planned)
+            } else {
+                let first = self.ledger.first_planned(name).await?;
+                first.or_else(|| schedule.expression.after(since))
+            };
+            // One that is never planned again is never due.
+            metrics::gauge!("kvit_schedule_due_timestamp_seconds", "schedule" => name)
+                .set(due.map_or(f64::NAN, |due| number(due.as_second())));
         }
         Ok(())
     }

@@ -143,12 +143,14 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     if scheduler.sequencer.is_some() {
         let check = context.health.check("evidence");
-        let (scheduler, shutdown) = (Arc::clone(&scheduler), context.shutdown.clone());
-        tasks.spawn(async move {
-            if let Some(sequencer) = &scheduler.sequencer {
-                sequencer.run(check, shutdown).await;
+        tasks.spawn(part("evidence", &scheduler, &context, move |scheduler, shutdown| {
+            let check = check.clone();
+            async move {
+                if let Some(sequencer) = &scheduler.sequencer {
+                    sequencer.run(check, shutdown).await;
+                }
             }
-        });
+        }));
     }
     tasks.spawn(worker::rotate::serve(
         worker::rotate::OF_SCHEDULER,
@@ -157,15 +159,37 @@ pub async fn run(loaded: Arc<Loaded>, context: Context) -> anyhow::Result<()> {
         context.clock.clone(),
         context.shutdown.clone(),
     ));
-    tasks.spawn(sweep::run(Arc::clone(&scheduler), context.shutdown.clone()));
-    tasks.spawn(requests::serve(Arc::clone(&scheduler), context.shutdown.clone()));
-    tasks.spawn(tell::run(Arc::clone(&scheduler), context.shutdown.clone()));
+    let work = sweep::work(&context.health);
+    tasks.spawn(part("sweep", &scheduler, &context, move |scheduler, shutdown| {
+        sweep::run(scheduler, work.clone(), shutdown)
+    }));
+    tasks.spawn(part("requests", &scheduler, &context, requests::serve));
+    tasks.spawn(part("events", &scheduler, &context, tell::run));
     for schedule in schedules {
-        tasks.spawn(engine::run(Arc::clone(&scheduler), schedule, context.shutdown.clone()));
+        tasks.spawn(part(schedule.name, &scheduler, &context, move |scheduler, shutdown| {
+            engine::run(scheduler, schedule.clone(), shutdown)
+        }));
     }
     tasks.close();
     tasks.wait().await;
     idle.cancel();
     background.wait().await;
     Ok(())
+}
+
+/// A part of the service, which is begun anew where it panics: what it leaves half done the ledger knows.
+fn part<F, Fut>(
+    name: &'static str,
+    scheduler: &Arc<Scheduler>,
+    context: &Context,
+    run: F,
+) -> impl Future<Output = ()> + Send + use<F, Fut>
+where
+    F: Fn(Arc<Scheduler>, CancellationToken) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (scheduler, shutdown) = (Arc::clone(scheduler), context.shutdown.clone());
+    worker::forever(name, shutdown.clone(), move || {
+        run(Arc::clone(&scheduler), shutdown.clone())
+    })
 }

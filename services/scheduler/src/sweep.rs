@@ -7,11 +7,13 @@ use std::time::Duration;
 use broker::{JOURNAL_DUTIES, MAIL_DUTIES};
 use domain::{DutyId, DutyKind, SubmissionId};
 use jiff::SignedDuration;
+use runtime::{Health, Work};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Scheduler;
+use crate::figures::Measured;
 
 /// How often duties and deletions are looked at.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -31,6 +33,9 @@ const BATCH: u32 = 2000;
 const NOTIFY: Duration = Duration::from_secs(10);
 /// How often the figures are measured.
 const MEASURE: Duration = Duration::from_secs(15);
+/// For so long a look may show no progress before the service counts as hanging. A store that is away ends a look within a
+/// minute; much that waits, in a store that is slow, takes longer.
+const STILL: Duration = Duration::from_mins(30);
 /// How often what is no longer needed is forgotten, and what sites have not confirmed is counted.
 const FORGET: Duration = Duration::from_hours(1);
 /// A key without data is swept after a day: its data may be on its way.
@@ -38,23 +43,28 @@ const ORPHAN: SignedDuration = SignedDuration::from_hours(24);
 /// Receipts are counted for an hour, and requests waited for for minutes; a day is plenty for both.
 const WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
+/// The sweep's work, for the watchdog.
+pub(crate) fn work(health: &Health) -> Work {
+    worker::work(health, "sweep", STILL)
+}
+
 /// Sweeps until shutdown.
-pub(crate) async fn run(scheduler: Arc<Scheduler>, shutdown: CancellationToken) {
+pub(crate) async fn run(scheduler: Arc<Scheduler>, work: Work, shutdown: CancellationToken) {
     let mut woken: HashMap<DutyId, Instant> = HashMap::new();
-    let mut gaps = HashMap::new();
+    let mut measured = Measured::new(scheduler.clock.now());
     let mut sweeps = ticks(SWEEP);
     let mut notices = ticks(NOTIFY);
     let mut measures = ticks(MEASURE);
     let mut forgets = ticks(FORGET);
     let mut confirmations = ticks(FORGET);
     loop {
-        let (what, swept) = tokio::select! {
+        let (_in_hand, what, swept) = tokio::select! {
             () = shutdown.cancelled() => return,
-            _ = sweeps.tick() => ("duties and deletions", scheduler.sweep(&mut woken).await),
-            _ = measures.tick() => ("the figures", scheduler.measure(&mut gaps).await),
-            _ = notices.tick() => ("notices", scheduler.tell_departments().await),
-            _ = forgets.tick() => ("what is to be forgotten", scheduler.forget().await),
-            _ = confirmations.tick() => ("the sites' confirmations", scheduler.miss_confirmations().await),
+            _ = sweeps.tick() => (work.begin(), "duties and deletions", scheduler.sweep(&mut woken).await),
+            _ = measures.tick() => (work.begin(), "the figures", scheduler.measure(&mut measured).await),
+            _ = notices.tick() => (work.begin(), "notices", scheduler.tell_departments().await),
+            _ = forgets.tick() => (work.begin(), "what is to be forgotten", scheduler.forget(&work).await),
+            _ = confirmations.tick() => (work.begin(), "the sites' confirmations", scheduler.miss_confirmations().await),
         };
         if let Err(error) = swept {
             tracing::warn!(error = format!("{error:#}"), "{what} could not be swept; trying again");
@@ -115,7 +125,7 @@ impl Scheduler {
     }
 
     /// Forgets epochs that nothing may be recognised by any more, windows, old requests, and keys without data.
-    async fn forget(&self) -> anyhow::Result<()> {
+    async fn forget(&self, work: &Work) -> anyhow::Result<()> {
         let now = self.clock.now();
         let link = self.loaded.config.retention.link;
         let needed = self.ledger.oldest_needed_epoch(now - link).await?;
@@ -130,10 +140,10 @@ impl Scheduler {
         self.ledger.forget_epochs(self.vault.epochs(now).await?).await?;
         self.ledger.forget_windows(now - WINDOW).await?;
         self.ledger.forget_requests(now - WINDOW).await?;
-        self.destroy_orphans(now - ORPHAN).await
+        self.destroy_orphans(now - ORPHAN, work).await
     }
 
-    async fn destroy_orphans(&self, before: jiff::Timestamp) -> anyhow::Result<()> {
+    async fn destroy_orphans(&self, before: jiff::Timestamp, work: &Work) -> anyhow::Result<()> {
         // A ledger that knows of nothing is more likely the wrong one (a mistyped address) than one whose keys are all
         // orphans: destroying keys cannot be undone.
         if self.ledger.is_empty().await? {
@@ -143,6 +153,7 @@ impl Scheduler {
         loop {
             let owners = self.vault.owners_since_before(before, after, 500).await?;
             let Some(last) = owners.last() else { return Ok(()) };
+            work.goes_on();
             after = Some(*last);
             let orphans = self.ledger.without_payload(owners).await?;
             if !orphans.is_empty() {

@@ -74,6 +74,7 @@ pub(crate) async fn consume<H, F>(
         [only] => format!("consume {only}"),
         [first, rest @ ..] => format!("consume {first} and {} more", rest.len()),
     };
+    count::panicked(0);
     let (sessions_in, sessions) = watch::channel(None);
     let work = Arc::new(Work {
         handler,
@@ -432,7 +433,7 @@ async fn unless_over<T>(
 ///
 /// The panic's text is not logged: it may quote what the message says.
 async fn panicked(shutdown: &CancellationToken, delivery: &Delivery, answer: Answer) {
-    metrics::counter!("kvit_broker_handler_panics_total").increment(1);
+    count::panicked(1);
     count::processed(&delivery.queue, "panic", Duration::ZERO);
     let again = !delivery.redelivered || rejected(&delivery.queue) == Rejected::IsLost;
     error!(

@@ -22,6 +22,16 @@ pub(crate) fn processed(queue: &str, answer: &'static str, taken: Duration) {
     .record(taken.as_secs_f64());
 }
 
+/// So many handlers panicked; 0 begins the count, since from nothing to one is a step that no alarm sees.
+pub(crate) fn panicked(handlers: u64) {
+    metrics::counter!("kvit_broker_handler_panics_total").increment(handlers);
+}
+
+/// So many connections were lost; 0 begins the count, as with [`panicked`].
+pub(crate) fn lost(connections: u64) {
+    metrics::counter!("kvit_broker_connections_lost_total").increment(connections);
+}
+
 /// A message was given to the broker; the kind of error where it did not take it.
 pub(crate) fn sent(destination: &str, failure: Option<&'static str>) {
     let mut labels = vec![

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::Endpoint;
 use crate::backoff::Backoff;
+use crate::count;
 use crate::state::{Board, Part, State};
 use crate::words;
 
@@ -54,6 +55,7 @@ pub(crate) async fn keep(endpoint: Arc<Endpoint>, role: &str, board: Board, sess
     let mut backoff = Backoff::connecting();
     let mut number = 0;
     let mut cautious = false;
+    count::lost(0);
     loop {
         match dial(&endpoint, role).await {
             Ok(connection) => {
@@ -71,7 +73,7 @@ pub(crate) async fn keep(endpoint: Arc<Endpoint>, role: &str, board: Board, sess
                 let end = watch_over(&endpoint, &session, &board, &part, &sessions).await;
                 sessions.send_replace(None);
                 board.set(part.clone(), State::Down(end.words));
-                metrics::counter!("kvit_broker_connections_lost_total").increment(1);
+                count::lost(1);
                 cautious = end.unreadable || (cautious && opened.elapsed() < CALM);
                 if opened.elapsed() >= STEADY {
                     backoff.reset();

@@ -8,7 +8,7 @@ use store::{StoreError, Tx};
 
 use crate::Ledger;
 use crate::deletion::judge;
-use crate::read::time;
+use crate::read::{Because, time};
 
 /// What the purge would do with one submission.
 #[derive(Debug, Clone, Serialize)]
@@ -25,6 +25,8 @@ pub struct Forecast {
     pub goes: bool,
     /// By which rule, or why not: one sentence.
     pub why: String,
+    /// The same for programs, and for pages in other languages.
+    pub because: Because,
     /// When at the latest time alone lets it go, where that is known.
     pub at: Option<Timestamp>,
 }
@@ -53,7 +55,12 @@ impl Ledger {
             for row in &rows {
                 let id = row.text(0)?;
                 let held = row.opt_int(4)?.map(time);
-                let (goes, why, at) = foresee(tx, id, held, now)?;
+                let (disposal, at) = foresee(tx, id, held, now)?;
+                let (goes, why, because) = match disposal {
+                    None => (false, String::new(), Because::default()),
+                    Some(Disposal::Delete(rule)) => (true, rule.to_string(), Because::of(rule.as_str())),
+                    Some(Disposal::Keep(why)) => (false, why.to_string(), Because::keeps(&why)),
+                };
                 all.push(Forecast {
                     id: id.to_owned(),
                     reference: row.text(1)?.to_owned(),
@@ -61,6 +68,7 @@ impl Ledger {
                     event: row.opt_text(3)?.map(str::to_owned),
                     goes,
                     why,
+                    because,
                     at,
                 });
             }
@@ -70,27 +78,28 @@ impl Ledger {
     }
 }
 
+/// What disposal will say, and when at the latest time alone lets it go.
 fn foresee(
     tx: &mut Tx<'_>,
     id: &str,
     held: Option<Timestamp>,
     now: Timestamp,
-) -> Result<(bool, String, Option<Timestamp>), StoreError> {
-    Ok(match judge(tx, id, now)? {
-        None => (false, String::new(), None),
-        Some(Disposal::Delete(rule)) => (true, rule.to_string(), None),
+) -> Result<(Option<Disposal>, Option<Timestamp>), StoreError> {
+    let said = judge(tx, id, now)?;
+    Ok(match &said {
         Some(Disposal::Keep(Why::Duty(duty))) if duty.kind == DutyKind::Extract => {
             let ended = held.is_some_and(|held| held <= now);
             if ended && only_the_extract_binds(tx, id)? {
-                (true, Rule::EventHeld.to_string(), None)
+                (Some(Disposal::Delete(Rule::EventHeld)), None)
             } else {
-                (false, Why::Duty(duty).to_string(), held.filter(|held| *held > now))
+                (said, held.filter(|held| *held > now))
             }
         }
         Some(Disposal::Keep(Why::BeforeDeadline(deadline))) => {
-            (false, Why::BeforeDeadline(deadline).to_string(), Some(deadline))
+            let deadline = *deadline;
+            (said, Some(deadline))
         }
-        Some(Disposal::Keep(why)) => (false, why.to_string(), None),
+        _ => (said, None),
     })
 }
 

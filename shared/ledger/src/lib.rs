@@ -34,7 +34,7 @@ mod schema;
 
 use store::{Store, StoreError, Url};
 
-pub use act::ActRow;
+pub use act::{ActFilter, ActRow, Concerned, DecideError, as_expected};
 pub use backlog::{Backlog, IN_TIME};
 pub use counter::Counter;
 pub use duty::{CertificateEnd, Claim, Decision, DutyFilter, DutyRow, Outcome, Settled, UntoldHeld};

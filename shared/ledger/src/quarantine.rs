@@ -4,9 +4,10 @@ use domain::quarantine::QuarantineReason;
 use domain::{DepartmentId, FormId, SiteId, SubmissionId};
 use jiff::Timestamp;
 use serde::Serialize;
+use store::rows::{groups, row, rows};
 use store::{Row, StoreError, Tx, Value};
 
-use crate::act::of_departments;
+use crate::act::{DecideError, as_expected, of_departments};
 use crate::counter::{Counter, Scope};
 use crate::intake::add_duty;
 use crate::outbox::{EventData, SiteEvent, leaf, tell};
@@ -84,6 +85,8 @@ pub struct QuarantineFilter {
     pub reason: Option<String>,
     /// That came at or after this time.
     pub since: Option<Timestamp>,
+    /// Listed after this one, by whose id a list goes on: newer.
+    pub after: Option<String>,
     /// Only those that wait for a decision.
     pub waiting: bool,
     /// Of these departments; of all where there is none.
@@ -139,9 +142,11 @@ fn view(row: &Row) -> Result<QuarantineRow, StoreError> {
 /// The statement's condition for a filter; a missing part matches everything.
 const MATCHES: &str = "(CAST($1 AS TEXT) IS NULL OR id = $1) AND (CAST($2 AS TEXT) IS NULL OR form = $2)
     AND (CAST($3 AS TEXT) IS NULL OR site = $3) AND (CAST($4 AS TEXT) IS NULL OR reason = $4)
-    AND (CAST($5 AS BIGINT) IS NULL OR received_at >= $5) AND (CAST($6 AS BIGINT) = 0 OR state = 'waiting')";
+    AND (CAST($5 AS BIGINT) IS NULL OR received_at >= $5) AND (CAST($6 AS BIGINT) = 0 OR state = 'waiting')
+    AND (CAST($7 AS TEXT) IS NULL
+        OR (received_at, id) > ((SELECT last.received_at FROM quarantine last WHERE last.id = $7), $7))";
 
-fn values(filter: &QuarantineFilter) -> [Value; 6] {
+fn values(filter: &QuarantineFilter) -> [Value; 7] {
     [
         filter.id.clone().into(),
         filter.form.clone().into(),
@@ -149,7 +154,14 @@ fn values(filter: &QuarantineFilter) -> [Value; 6] {
         filter.reason.clone().into(),
         filter.since.map(Timestamp::as_millisecond).into(),
         filter.waiting.into(),
+        filter.after.clone().into(),
     ]
+}
+
+/// The statement for something of the messages that match; [`values`] has its values.
+fn matching(what: &str, filter: &QuarantineFilter) -> String {
+    let departments = of_departments("department", &filter.departments);
+    format!("SELECT {what} FROM quarantine WHERE {MATCHES}{departments}")
 }
 
 impl Ledger {
@@ -212,11 +224,36 @@ impl Ledger {
         self.read(move |tx| {
             let mut given = values(&filter).to_vec();
             given.push(limit.into());
-            let sql = format!(
-                "SELECT {COLUMNS} FROM quarantine WHERE {MATCHES}{} ORDER BY received_at, id LIMIT $7",
-                of_departments("department", &filter.departments)
-            );
+            let sql = matching(COLUMNS, &filter) + " ORDER BY received_at, id LIMIT $8";
             tx.query(&sql, &given)?.iter().map(view).collect()
+        })
+        .await
+    }
+
+    /// How many messages match.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn count_quarantined(&self, filter: QuarantineFilter) -> Result<usize, StoreError> {
+        self.read(move |tx| {
+            let row = tx.one(&matching("COUNT(*)", &filter), &values(&filter))?;
+            let count = row.map_or(Ok(0), |row| row.int(0))?;
+            Ok(usize::try_from(count).unwrap_or_default())
+        })
+        .await
+    }
+
+    /// The ids of all messages that match, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn quarantined_ids(&self, filter: QuarantineFilter) -> Result<Vec<SubmissionId>, StoreError> {
+        self.read(move |tx| {
+            let sql = matching("id", &filter) + " ORDER BY received_at, id";
+            let rows = tx.query(&sql, &values(&filter))?;
+            rows.iter().map(|row| row.parse(0)).collect()
         })
         .await
     }
@@ -260,49 +297,28 @@ impl Ledger {
         .await
     }
 
-    /// A person gives up the messages that match: their content goes; they stay counted as quarantined. Answers the
-    /// ids whose keys are to be destroyed.
+    /// A person gives up the messages that wait and match any of these: their content goes; they stay counted as
+    /// quarantined. Answers the ids whose keys are to be destroyed.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]
+    /// [`DecideError`], also where the person expected another number; then nothing was given up.
     pub async fn discard_quarantined(
         &self,
-        filter: QuarantineFilter,
+        filters: Vec<QuarantineFilter>,
         why: String,
+        expected: Option<u32>,
         now: Timestamp,
-    ) -> Result<Vec<SubmissionId>, StoreError> {
-        self.write(move |tx| {
-            let sql = format!(
-                "SELECT id FROM quarantine WHERE {MATCHES}{} ORDER BY id",
-                of_departments("department", &filter.departments)
-            );
-            let filter = QuarantineFilter {
-                waiting: true,
-                ..filter
-            };
-            let ids: Vec<SubmissionId> = tx
-                .query(&sql, &values(&filter))?
-                .iter()
-                .map(|row| row.parse(0))
-                .collect::<Result<_, _>>()?;
+    ) -> Result<Vec<SubmissionId>, DecideError> {
+        let done = self.store.write(move |tx| {
             let mut discarded = Vec::new();
-            for id in ids {
-                let text = id.to_string();
-                // It may have been tried again, and taken, since it was looked up.
-                let changed = tx.execute(
-                    "UPDATE quarantine SET state = 'discarded', sealed = NULL, decided_at = $2, why = $3
-                     WHERE id = $1 AND state = 'waiting'",
-                    &[text.as_str().into(), now.as_millisecond().into(), why.as_str().into()],
-                )?;
-                if changed > 0 {
-                    leaf(tx, Some(&text), "quarantine_discarded", now, None, None)?;
-                    discarded.push(id);
-                }
+            for filter in filters {
+                discarded.extend(discard(tx, filter, &why, now)?);
             }
+            as_expected(expected, discarded.len())?;
             Ok(discarded)
-        })
-        .await
+        });
+        done.await
     }
 
     /// The oldest message that each department has not been told of, but for departments that were told of others since
@@ -438,6 +454,50 @@ fn insert(tx: &mut Tx<'_>, new: &NewQuarantined, sealed: Vec<u8>) -> Result<(), 
         ],
     )
     .map(drop)
+}
+
+/// Gives up what waits and matches, with a leaf for each.
+fn discard(
+    tx: &mut Tx<'_>,
+    filter: QuarantineFilter,
+    why: &str,
+    now: Timestamp,
+) -> Result<Vec<SubmissionId>, StoreError> {
+    let filter = QuarantineFilter {
+        waiting: true,
+        ..filter
+    };
+    let found = tx.query(&(matching("id", &filter) + " ORDER BY id"), &values(&filter))?;
+    let ids: Vec<Value> = found
+        .iter()
+        .map(|row| row.text(0).map(Value::from))
+        .collect::<Result<_, _>>()?;
+    let mut discarded = Vec::new();
+    for group in groups(&ids) {
+        tx.reserve("quarantine", "id", group)?;
+        let mut values = vec![now.as_millisecond().into(), why.into()];
+        values.extend(group.iter().cloned());
+        // One may have been tried again, and taken, since it was looked up.
+        let sql = format!(
+            "UPDATE quarantine SET state = 'discarded', sealed = NULL, decided_at = $1, why = $2
+             WHERE id IN ({}) AND state = 'waiting' RETURNING id",
+            row(3, group.len())
+        );
+        let changed = tx.query(&sql, &values)?;
+        for row in changed {
+            discarded.push(row.parse(0)?);
+        }
+    }
+    for group in groups(&discarded) {
+        let mut values = vec![now.as_millisecond().into()];
+        values.extend(group.iter().map(|id: &SubmissionId| id.to_string().into()));
+        let places = rows("'quarantine_discarded', $1, ", 2, 1, group.len());
+        tx.execute(
+            &format!("INSERT INTO leaf (event, at, submission) VALUES {places}"),
+            &values,
+        )?;
+    }
+    Ok(discarded)
 }
 
 fn scope_of(tx: &mut Tx<'_>, id: SubmissionId) -> Result<Option<(String, String, bool)>, StoreError> {

@@ -122,14 +122,14 @@ impl Because {
         "retried",
     ];
 
-    fn of(code: &'static str) -> Self {
+    pub(crate) fn of(code: &'static str) -> Self {
         Self {
             code,
             ..Self::default()
         }
     }
 
-    fn keeps(why: &Why) -> Self {
+    pub(crate) fn keeps(why: &Why) -> Self {
         match why {
             Why::Held => Self::of("held"),
             Why::NoDeadline => Self::of("no_deadline"),
@@ -160,6 +160,8 @@ pub struct SubmissionFilter {
     pub state: Option<String>,
     /// Taken at or after this time.
     pub since: Option<Timestamp>,
+    /// Listed after this one, by whose id a list goes on: older.
+    pub after: Option<String>,
     /// Of these departments; of all where there is none.
     pub departments: Vec<DepartmentId>,
 }
@@ -179,17 +181,22 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Vec<SubmissionView>, StoreError> {
         self.read(move |tx| {
-            let values: [Value; 5] = [
+            let mut values: Vec<Value> = vec![
                 filter.site.into(),
                 filter.form.into(),
                 filter.state.into(),
                 filter.since.map(Timestamp::as_millisecond).into(),
                 limit.into(),
             ];
+            // Only where it is asked for, so that the engine begins there.
+            let after = filter.after.map_or("", |id| {
+                values.push(id.into());
+                " AND id < $6"
+            });
             let sql = format!(
                 "SELECT {COLUMNS} FROM submission
                  WHERE (CAST($1 AS TEXT) IS NULL OR site = $1) AND (CAST($2 AS TEXT) IS NULL OR form = $2)
-                 AND (CAST($3 AS TEXT) IS NULL OR state = $3) AND (CAST($4 AS BIGINT) IS NULL OR received_at >= $4){}
+                 AND (CAST($3 AS TEXT) IS NULL OR state = $3) AND (CAST($4 AS BIGINT) IS NULL OR received_at >= $4){after}{}
                  ORDER BY id DESC LIMIT $5",
                 of_departments("department", &filter.departments)
             );

@@ -219,6 +219,46 @@ impl Ledger {
         .await
     }
 
+    /// When the last run of a schedule that ended well was planned for, and when it ended; none whose outcome begins with
+    /// `failed` did.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn last_good_run(
+        &self,
+        schedule: &'static str,
+        failed: &'static str,
+    ) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        self.read(move |tx| {
+            // The newest first, as the key has them: all of them are looked at only where none was good.
+            let row = tx.one(
+                "SELECT planned_at, ended_at FROM run
+                 WHERE schedule = $1 AND ended_at IS NOT NULL AND outcome NOT LIKE $2
+                 ORDER BY planned_at DESC LIMIT 1",
+                &[schedule.into(), format!("{failed}%").into()],
+            )?;
+            row.map(|row| Ok((time(row.int(0)?), time(row.int(1)?)))).transpose()
+        })
+        .await
+    }
+
+    /// When the first run of a schedule was planned for.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn first_planned(&self, schedule: &'static str) -> Result<Option<Timestamp>, StoreError> {
+        self.read(move |tx| {
+            let row = tx.one(
+                "SELECT MIN(planned_at) FROM run WHERE schedule = $1",
+                &[schedule.into()],
+            )?;
+            Ok(row.map_or(Ok(None), |row| row.opt_int(0))?.map(time))
+        })
+        .await
+    }
+
     /// Records a certificate for a department, pinned by its fingerprint, as an audited act.
     ///
     /// # Errors

@@ -176,7 +176,9 @@ impl World {
                 id: Some(id.to_string()),
                 ..QuarantineFilter::default()
             };
-            let gone = self.ledger.discard_quarantined(filter, "a test".to_owned(), self.now());
+            let gone = self
+                .ledger
+                .discard_quarantined(vec![filter], "a test".to_owned(), Some(1), self.now());
             assert_eq!(gone.await, Ok(vec![id]));
         }
     }
@@ -230,7 +232,7 @@ impl World {
             id: rows.first().map(|row| row.id.clone()),
             ..DutyFilter::default()
         };
-        let decided = self.ledger.decide(filter, decision, None, self.now()).await;
+        let decided = self.ledger.decide(vec![filter], decision, None, None, self.now()).await;
         decided.expect("decided");
     }
 

@@ -192,8 +192,10 @@ impl World {
                     id: Some(id.to_string()),
                     ..DutyFilter::default()
                 };
-                let decided = self.ledger.decide(filter, Decision::Discard, None, self.now).await;
-                decided.expect("decided");
+                let decided = self
+                    .ledger
+                    .decide(vec![filter], Decision::Discard, None, None, self.now);
+                decided.await.expect("decided");
                 model.set(kind, DutyState::Cancelled);
             }
             Step::Extract => self.extract(model).await,

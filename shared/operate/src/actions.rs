@@ -142,6 +142,12 @@ pub const ACTIONS: &[Action] = &[
         args::Nothing::schema,
         "What runs when, and how it went the last time",
     ),
+    sees(
+        "schedule.history",
+        WATCH,
+        args::OfSchedule::schema,
+        "The last runs of a schedule, newest first, and how each went",
+    ),
     does("schedule.run", OPERATE, args::Running::schema, "Runs a schedule now"),
     sees(
         "event.list",
@@ -201,7 +207,7 @@ pub const ACTIONS: &[Action] = &[
         args::Id::schema,
         "The certificate of a deletion",
     ),
-    sees("act.list", WATCH, args::Limit::schema, "Who did what"),
+    sees("act.list", WATCH, args::Acts::schema, "Who did what"),
 ];
 
 /// The action of this name.

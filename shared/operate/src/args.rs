@@ -16,10 +16,19 @@ pub(crate) struct Id {
     pub(crate) id: String,
 }
 
-/// At most so many.
+/// Which acts.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Limit {
+pub(crate) struct Acts {
+    /// Whose, by the id that the evidence has
+    pub(crate) actor: Option<String>,
+    /// What was done
+    pub(crate) event: Option<String>,
+    /// A time, a date, or a duration as PT2H, counted back from now
+    pub(crate) since: Option<String>,
+    /// Goes on after the one with this `seq`
+    #[serde(deserialize_with = "number")]
+    pub(crate) after: Option<u32>,
     /// At most so many
     #[serde(deserialize_with = "number")]
     pub(crate) limit: Option<u32>,
@@ -35,6 +44,8 @@ pub(crate) struct Submissions {
     pub(crate) state: Option<String>,
     /// A time, a date, or a duration as PT2H, counted back from now
     pub(crate) since: Option<String>,
+    /// Goes on after the one with this id, in the order of the list
+    pub(crate) after: Option<String>,
     #[serde(deserialize_with = "number")]
     pub(crate) limit: Option<u32>,
 }
@@ -55,6 +66,8 @@ pub(crate) struct Matching {
     pub(crate) site: Option<String>,
     /// A time, a date, or a duration as PT2H, counted back from now
     pub(crate) since: Option<String>,
+    /// Goes on after the one with this id, in the order of the list
+    pub(crate) after: Option<String>,
     /// The reason, for the record; a discard wants one
     pub(crate) why: Option<String>,
     /// Only counts
@@ -104,6 +117,14 @@ pub(crate) struct Running {
     /// Only says what it would do; of purge and extract
     #[serde(default, deserialize_with = "flag")]
     pub(crate) dry_run: bool,
+}
+
+/// Whose runs.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfSchedule {
+    /// `purge`, `extract`, `keys` or `checkpoint`
+    pub(crate) name: String,
 }
 
 /// Which event.

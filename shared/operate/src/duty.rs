@@ -1,7 +1,9 @@
 //! Duties: what a person decides about them.
 
+use std::collections::BTreeSet;
+
 use domain::{DutyKind, DutyState, Reason};
-use ledger::{Decision, DutyFilter, DutyRow};
+use ledger::{DecideError, Decision, DutyFilter, DutyRow, as_expected};
 use serde_json::{Value, json};
 
 use crate::args::Matching;
@@ -35,6 +37,7 @@ fn filter(call: Call<'_>, args: &Matching, id: Option<String>) -> anyhow::Result
         form: args.form.clone(),
         site: args.site.clone(),
         since: since.transpose()?,
+        after: args.after.clone(),
         departments: call.actor.departments.clone(),
     })
 }
@@ -42,10 +45,12 @@ fn filter(call: Call<'_>, args: &Matching, id: Option<String>) -> anyhow::Result
 /// One filter for each of the selected, or one for all that match.
 fn filters(call: Call<'_>, args: &Matching) -> anyhow::Result<Vec<DutyFilter>> {
     if !args.ids.is_empty() {
-        return args.ids.iter().map(|id| filter(call, args, Some(id.clone()))).collect();
+        let selected = selected(args).into_iter();
+        return selected.map(|id| filter(call, args, Some(id.clone()))).collect();
     }
     let filter = filter(call, args, args.id.clone())?;
     let everything = DutyFilter {
+        after: filter.after.clone(),
         departments: filter.departments.clone(),
         ..DutyFilter::default()
     };
@@ -78,11 +83,8 @@ pub(crate) async fn decide(call: Call<'_>, args: Matching) -> anyhow::Result<Val
     }
     if !args.dry_run && matched > 0 {
         call.record(about(&args, matched)).await?;
-        matched = 0;
-        for filter in filters {
-            let changed = ledger.decide(filter, decision, why.clone(), call.now()).await;
-            matched += changed.map_err(unavailable)?;
-        }
+        let changed = ledger.decide(filters, decision, why, args.expect, call.now()).await;
+        matched = changed.map_err(undone)?;
     }
     Ok(json!({"matched": matched, "dry_run": args.dry_run}))
 }
@@ -96,17 +98,26 @@ pub(crate) fn why(args: &Matching, wanted: bool) -> anyhow::Result<Option<String
     Ok(why.map(str::to_owned))
 }
 
-/// Refuses where another number matches than the person saw.
+/// The selected, each once.
+pub(crate) fn selected(args: &Matching) -> BTreeSet<&String> {
+    args.ids.iter().collect()
+}
+
+/// Refuses where another number matches than the person saw: before the act is recorded. What comes between that and the
+/// act itself, the ledger refuses.
 pub(crate) fn expected(args: &Matching, matched: usize) -> anyhow::Result<()> {
-    match args.expect {
-        Some(expect) if usize::try_from(expect) != Ok(matched) => {
-            let message = format!("{matched} match now, and not {expect}: nothing was done; look again");
-            let about = [("matched", matched.to_string()), ("expected", expect.to_string())];
-            let about = about.each_ref().map(|(name, number)| (*name, number.as_str()));
-            Err(data(Because::CountChanged, &about, message))
-        }
-        _ => Ok(()),
-    }
+    as_expected(args.expect, matched).map_err(undone)
+}
+
+/// What the ledger did not do, because another number matches than the person saw, or the store did not.
+pub(crate) fn undone(error: DecideError) -> anyhow::Error {
+    let (matched, expected) = match error {
+        DecideError::CountChanged { matched, expected } => (matched.to_string(), expected.to_string()),
+        DecideError::Store(error) => return unavailable(error).into(),
+    };
+    let message = format!("{matched} match now, and not {expected}: nothing was done; look again");
+    let about = [("matched", matched.as_str()), ("expected", expected.as_str())];
+    data(Because::CountChanged, &about, message)
 }
 
 /// What an act is about, as the evidence has it: ids and words of the configuration, never a person's words.

@@ -2,9 +2,10 @@
 //! entries of closed cases.
 
 use domain::SubmissionId;
-use domain::retention::{Retention, retention};
+use domain::form::Archive;
+use domain::retention::{Ending, Retention, retention};
 use jiff::Timestamp;
-use ledger::{EventRow, Forecast};
+use ledger::{Because, EventRow, Forecast};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -68,11 +69,44 @@ struct OfEntry {
     case: String,
     /// By which rule, or why not: one sentence.
     why: String,
+    /// The same for programs, and for pages in other languages.
+    because: Because,
     /// When its period is over.
     at: Option<Timestamp>,
     #[serde(skip)]
     goes: bool,
 }
+
+/// Why the purge would do that with an entry: one of [`OF_ENTRIES`], and the time that it is about.
+fn because(retention: &Retention) -> Because {
+    let (code, until) = match retention {
+        Retention::CaseOpen => ("journal_case_open", None),
+        Retention::Until(due, Archive::Discard) => ("journal_until", Some(*due)),
+        Retention::Until(due, Archive::Preserve) => ("journal_until_archived", Some(*due)),
+        Retention::AwaitsHandover(due) => ("journal_awaits_handover", Some(*due)),
+        Retention::AwaitsAcknowledgement(due) => ("journal_awaits_acknowledgement", Some(*due)),
+        Retention::Ends(Ending::Deleted) => ("journal_over", None),
+        Retention::Ends(Ending::Transferred) => ("journal_over_archived", None),
+        Retention::UnknownPeriod => ("journal_unknown_period", None),
+    };
+    Because {
+        code,
+        until,
+        ..Because::default()
+    }
+}
+
+/// Every code of why the purge would delete a journal entry, or would not.
+pub const OF_ENTRIES: [&str; 8] = [
+    "journal_case_open",
+    "journal_until",
+    "journal_until_archived",
+    "journal_awaits_handover",
+    "journal_awaits_acknowledgement",
+    "journal_over",
+    "journal_over_archived",
+    "journal_unknown_period",
+];
 
 /// Those that would go, and those that would stay (D4, D6).
 async fn journal(call: Call<'_>) -> anyhow::Result<(Vec<OfEntry>, Vec<OfEntry>)> {
@@ -85,13 +119,17 @@ async fn journal(call: Call<'_>) -> anyhow::Result<(Vec<OfEntry>, Vec<OfEntry>)>
         let batch = batch.map_err(unavailable)?;
         let Some(last) = batch.last() else { break };
         after.clone_from(&last.id);
-        all.extend(batch.into_iter().map(|entry| OfEntry {
-            goes: matches!(retention(&entry.facts(), zone, now), Retention::Ends(_)),
-            why: entry.why(zone, now),
-            at: entry.due_at,
-            id: entry.id,
-            reference: entry.reference,
-            case: entry.case,
+        all.extend(batch.into_iter().map(|entry| {
+            let retention = retention(&entry.facts(), zone, now);
+            OfEntry {
+                goes: matches!(retention, Retention::Ends(_)),
+                why: entry.why(zone, now),
+                because: because(&retention),
+                at: entry.due_at,
+                id: entry.id,
+                reference: entry.reference,
+                case: entry.case,
+            }
         }));
     }
     Ok(all.into_iter().partition(|entry: &OfEntry| entry.goes))

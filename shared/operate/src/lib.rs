@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use domain::{DepartmentId, FormId, Role, SiteId};
 use jiff::Timestamp;
-use ledger::Ledger;
+use ledger::{Concerned, Ledger};
 use runtime::{Clock, Exit, Loaded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +33,8 @@ use serde_json::Value;
 
 pub use actions::{ACTIONS, Action, find};
 pub use ask::ask;
+pub use forecast::OF_ENTRIES;
+pub use pause::seen as pauses_seen;
 pub use refusal::{Because, Refusal};
 
 /// The actor's role does not allow the action (`EX_NOPERM` of sysexits).
@@ -123,6 +125,23 @@ impl Call<'_> {
         Err(forbidden(Because::EveryDepartment, &[], words))
     }
 
+    /// Who this is, to those who list acts, where the person sees only what concerns some departments.
+    fn concerned(&self) -> Option<Concerned> {
+        let departments = &self.actor.departments;
+        if departments.is_empty() {
+            return None;
+        }
+        let forms = self.desk.loaded.forms.iter();
+        let theirs = forms.filter(|form| departments.contains(&form.department));
+        Some(Concerned {
+            actor: self.actor.id.clone(),
+            departments: departments.clone(),
+            forms: theirs
+                .flat_map(|form| form.sites().map(|site| (site.clone(), form.id.clone())))
+                .collect(),
+        })
+    }
+
     /// The department of a form, where the form is configured.
     fn department_of(&self, site: &str, form: &str) -> Option<DepartmentId> {
         let (site, form) = (site.parse::<SiteId>().ok()?, form.parse::<FormId>().ok()?);
@@ -186,7 +205,11 @@ pub async fn perform(desk: &Desk, actor: &Actor, name: &str, args: Value) -> any
     }
     let call = Call { desk, actor, action };
     match name {
-        "status" => value(&look::status(desk).await?),
+        "status" => {
+            let mut status = look::status(desk).await?;
+            status.paused = pause::seen(desk, actor, status.paused);
+            value(&status)
+        }
         "submission.list" => value(&look::submissions(call, read(args)?).await?),
         "submission.show" => value(&look::submission(call, read(args)?).await?),
         "quarantine.list" => value(&quarantine::list(call, read(args)?).await?),
@@ -202,12 +225,18 @@ pub async fn perform(desk: &Desk, actor: &Actor, name: &str, args: Value) -> any
         "registration.export" => registration::export(call, read(args)?).await,
         "registration.confirm" => registration::confirm(call, read(args)?).await,
         "registration.withdraw" => registration::withdraw(call, read(args)?).await,
-        "pause.list" => value(&look::pauses(desk).await?),
+        "pause.list" => value(&pause::seen(desk, actor, look::pauses(desk).await?)),
         "pause" => value(&pause::pause(call, read(args)?).await?),
         "resume" => pause::resume(call, read(args)?).await,
         "schedule.list" => value(&schedule::list(desk).await?),
+        "schedule.history" => value(&schedule::history(desk, &read::<args::OfSchedule>(args)?.name).await?),
         "schedule.run" => schedule::run(call, read(args)?).await,
-        "key.list" => value(&key::list(desk).await?),
+        "key.list" => {
+            let mut listed = key::list(desk).await?;
+            // The recovery certificate is everybody's.
+            listed.retain(|row| row.department.as_ref().is_none_or(|of| actor.concerns(of)));
+            value(&listed)
+        }
         "key.test" => key::test(call, read(args)?).await,
         "key.add" => value(&key::add(call, read(args)?).await?),
         "evidence.list" => value(&look::evidence(desk)?),

@@ -1,17 +1,25 @@
 //! What a person sees: figures, submissions, pauses, evidence, and who did what. Ids, states and times, never content.
 
+use std::cmp::Reverse;
+
 use anyhow::Context as _;
 use domain::{State, SubmissionId};
 use evidence::{Certificate, logs_in};
+use jiff::SignedDuration;
 use ledger::requests::{FIND_BY_UUID, SiteUuid};
-use ledger::{ActRow, Figures, Pause, SubmissionFilter, SubmissionView, WorkerRow};
+use ledger::{ActFilter, ActRow, Figures, Pause, SubmissionFilter, SubmissionView, WorkerRow};
 use runtime::Exit;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{Id, Limit, Submissions};
+use crate::args::{Acts, Id, Submissions};
 use crate::ask::HEARD;
 use crate::{Because, Call, Desk, ask, data, forbidden, times, unavailable, usage};
+
+/// For so long a worker that ended without saying so is shown: as long as its row is kept.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+/// So many of them are shown: one that is started and killed again and again leaves many.
+const SILENT: usize = 20;
 
 /// The conservation figures, who works, and what rests.
 #[derive(Debug, Clone, Serialize)]
@@ -25,6 +33,8 @@ pub struct Status {
     pub test: Figures,
     /// Who works.
     pub workers: Vec<WorkerRow>,
+    /// Who worked within a day, is not heard of any more, and did not say that it ended; the last heard of first.
+    pub silent: Vec<WorkerRow>,
     /// What a person has put to rest.
     pub paused: Vec<Pause>,
 }
@@ -45,6 +55,10 @@ pub struct Difference {
 /// Where the ledger is away (69).
 pub async fn status(desk: &Desk) -> anyhow::Result<Status> {
     let (ledger, now) = (&desk.ledger, desk.clock.now());
+    let known = ledger.workers(now - REMEMBERED).await.map_err(unavailable)?;
+    let (workers, mut silent): (Vec<_>, Vec<_>) = known.into_iter().partition(|worker| worker.seen_at >= now - HEARD);
+    silent.sort_by_key(|worker| Reverse(worker.seen_at));
+    silent.truncate(SILENT);
     // Both count what is open, which takes a while where that is much.
     let (figures, test) =
         tokio::try_join!(ledger.figures(false, now), ledger.figures(true, now)).map_err(unavailable)?;
@@ -54,7 +68,8 @@ pub async fn status(desk: &Desk) -> anyhow::Result<Status> {
             accepted: figures.accepted_difference(),
         },
         test,
-        workers: ledger.workers(now - HEARD).await.map_err(unavailable)?,
+        workers,
+        silent,
         paused: ledger.pauses(now).await.map_err(unavailable)?,
         figures,
     })
@@ -77,6 +92,7 @@ pub(crate) async fn submissions(call: Call<'_>, args: Submissions) -> anyhow::Re
         form: args.form,
         state: args.state,
         since: since.transpose()?,
+        after: args.after,
         departments: call.actor.departments.clone(),
     };
     let found = call
@@ -170,7 +186,15 @@ pub(crate) async fn prove(call: Call<'_>, args: Id) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&certificate.to_json())?)
 }
 
-pub(crate) async fn acts(call: Call<'_>, args: Limit) -> anyhow::Result<Vec<ActRow>> {
-    let acted = call.desk.ledger.acted(args.limit.unwrap_or(200)).await;
+pub(crate) async fn acts(call: Call<'_>, args: Acts) -> anyhow::Result<Vec<ActRow>> {
+    let since = args.since.as_deref().map(|text| times::since(text, call.now()));
+    let filter = ActFilter {
+        actor: args.actor,
+        event: args.event,
+        since: since.transpose()?,
+        after: args.after.map(Into::into),
+        of: call.concerned(),
+    };
+    let acted = call.desk.ledger.acted(filter, args.limit.unwrap_or(200)).await;
     Ok(acted.map_err(unavailable)?)
 }

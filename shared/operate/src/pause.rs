@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Pausing, Resuming};
 use crate::times::moment;
-use crate::{Because, Call, Desk, data, unavailable, usage};
+use crate::{Actor, Because, Call, Desk, data, unavailable, usage};
 
 pub(crate) async fn pause(call: Call<'_>, args: Pausing) -> anyhow::Result<Pause> {
     if args.why.trim().is_empty() {
@@ -45,6 +45,29 @@ pub(crate) async fn resume(call: Call<'_>, args: Resuming) -> anyhow::Result<Val
         return Err(data(Because::NotPaused, &[("name", name.as_str())], words));
     }
     Ok(json!({"what": what, "name": name, "resumed": true}))
+}
+
+/// What a person sees of pauses: those of the person's departments and their forms, and of the person's own; and that a
+/// queue rests, without the words of whoever lets it.
+#[must_use]
+pub fn seen(desk: &Desk, actor: &Actor, pauses: Vec<Pause>) -> Vec<Pause> {
+    let seen = |mut pause: Pause| {
+        let theirs = match pause.what {
+            Pausable::Queue => actor.departments.is_empty(),
+            Pausable::Department => pause.name.parse().is_ok_and(|department| actor.concerns(&department)),
+            Pausable::Form => {
+                let mut forms = desk.loaded.forms.iter();
+                actor.departments.is_empty()
+                    || forms.any(|form| form.id.as_str() == pause.name && actor.concerns(&form.department))
+            }
+        };
+        if theirs || pause.actor.as_ref() == Some(&actor.id) {
+            return Some(pause);
+        }
+        pause.why.clear();
+        (pause.what == Pausable::Queue).then_some(pause)
+    };
+    pauses.into_iter().filter_map(seen).collect()
 }
 
 fn concerns(call: Call<'_>, what: Pausable, name: &str) -> anyhow::Result<()> {

@@ -7,10 +7,10 @@ use ledger::{QuarantineFilter, QuarantineRow};
 use serde_json::{Value, json};
 
 use crate::args::Matching;
-use crate::duty::{about, expected, why};
+use crate::duty::{about, expected, selected, undone, why};
 use crate::{Because, Call, ask, data, times, unavailable, usage};
 
-/// More than an operator can look at, and few enough for one answer.
+/// More than an operator can look at, and few enough for one list.
 const MOST: u32 = 10_000;
 /// So many are tried again by one request: intake answers it within the time that a command waits.
 const TOGETHER: usize = 100;
@@ -43,6 +43,7 @@ fn filter(call: Call<'_>, args: &Matching, id: Option<String>, waiting: bool) ->
         site: args.site.clone(),
         reason: args.reason.clone(),
         since: since.transpose()?,
+        after: args.after.clone(),
         waiting,
         departments: call.actor.departments.clone(),
     })
@@ -51,12 +52,13 @@ fn filter(call: Call<'_>, args: &Matching, id: Option<String>, waiting: bool) ->
 /// One filter for each of the selected, or one for all that match: never everything by accident.
 fn filters(call: Call<'_>, args: &Matching) -> anyhow::Result<Vec<QuarantineFilter>> {
     if !args.ids.is_empty() {
-        let each = args.ids.iter().map(|id| filter(call, args, Some(id.clone()), true));
-        return each.collect();
+        let selected = selected(args).into_iter();
+        return selected.map(|id| filter(call, args, Some(id.clone()), true)).collect();
     }
     let filter = filter(call, args, args.id.clone(), true)?;
     let everything = QuarantineFilter {
         waiting: true,
+        after: filter.after.clone(),
         departments: filter.departments.clone(),
         ..QuarantineFilter::default()
     };
@@ -67,29 +69,26 @@ fn filters(call: Call<'_>, args: &Matching) -> anyhow::Result<Vec<QuarantineFilt
     Ok(vec![filter])
 }
 
-/// What is meant, counted, and refused where that is nothing or another number than the person saw.
-async fn chosen(call: Call<'_>, args: &Matching) -> anyhow::Result<(Vec<QuarantineFilter>, Vec<SubmissionId>)> {
-    let filters = filters(call, args)?;
-    let mut ids = Vec::new();
-    for filter in &filters {
-        let rows = call.desk.ledger.quarantined(filter.clone(), MOST).await;
-        for row in rows.map_err(unavailable)? {
-            ids.push(row.id.parse()?);
-        }
-    }
-    expected(args, ids.len())?;
-    if args.id.is_some() && ids.is_empty() {
+/// Refuses what is nothing, or another number than the person saw.
+fn counted(args: &Matching, matched: usize) -> anyhow::Result<()> {
+    expected(args, matched)?;
+    if args.id.is_some() && matched == 0 {
         return Err(data(
             Because::NotQuarantined,
             &[],
             "no message in quarantine has that id: see kvit quarantine list --all",
         ));
     }
-    Ok((filters, ids))
+    Ok(())
 }
 
 pub(crate) async fn retry(call: Call<'_>, args: Matching) -> anyhow::Result<Value> {
-    let (_, found) = chosen(call, &args).await?;
+    // What is counted is what is tried: one that comes meanwhile is not among them.
+    let mut found: Vec<SubmissionId> = Vec::new();
+    for filter in filters(call, &args)? {
+        found.extend(call.desk.ledger.quarantined_ids(filter).await.map_err(unavailable)?);
+    }
+    counted(&args, found.len())?;
     if args.dry_run || found.is_empty() {
         return Ok(json!({"matched": found.len(), "dry_run": args.dry_run}));
     }
@@ -105,17 +104,19 @@ pub(crate) async fn retry(call: Call<'_>, args: Matching) -> anyhow::Result<Valu
 
 pub(crate) async fn discard(call: Call<'_>, args: Matching) -> anyhow::Result<Value> {
     let why = why(&args, true)?.unwrap_or_default();
-    let (filters, found) = chosen(call, &args).await?;
-    if args.dry_run || found.is_empty() {
-        return Ok(json!({"matched": found.len(), "dry_run": args.dry_run}));
-    }
-    call.record(about(&args, found.len())).await?;
+    let filters = filters(call, &args)?;
     let (ledger, now) = (&call.desk.ledger, call.now());
-    let mut gone = Vec::new();
-    for filter in filters {
-        let discarded = ledger.discard_quarantined(filter, why.clone(), now).await;
-        gone.extend(discarded.map_err(unavailable)?);
+    let mut matched = 0;
+    for filter in &filters {
+        matched += ledger.count_quarantined(filter.clone()).await.map_err(unavailable)?;
     }
+    counted(&args, matched)?;
+    if args.dry_run || matched == 0 {
+        return Ok(json!({"matched": matched, "dry_run": args.dry_run}));
+    }
+    call.record(about(&args, matched)).await?;
+    let discarded = ledger.discard_quarantined(filters, why, args.expect, now).await;
+    let gone = discarded.map_err(undone)?;
     let matched = gone.len();
     // The content is gone with that; its keys go as soon as intake hears of it, and with the daily sweep otherwise.
     let args = serde_json::to_string(&Ids { ids: gone })?;

@@ -1,17 +1,21 @@
 //! What runs when, how it went the last time, and a run now: by the scheduler that has the keys, or, dry, what it would
 //! do.
 
+use domain::Language;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ledger::RunRow;
 use ledger::requests::{OfSchedule, RUN_SCHEDULE};
 use serde::Serialize;
 use serde_json::{Value, json};
-use worker::cron::{Expression, schedules};
+use worker::cron::{Expression, Schedule, schedules};
 
 use crate::args::Running;
 use crate::times::local;
 use crate::{Because, Call, Desk, ask, away, forecast, unavailable, usage};
+
+/// So many runs are shown of a schedule.
+const HISTORY: u32 = 100;
 
 /// A schedule with its last and next run.
 #[derive(Debug, Serialize)]
@@ -20,7 +24,7 @@ pub struct Listed {
     pub name: &'static str,
     /// Its five fields.
     pub cron: String,
-    /// The same in words.
+    /// The same in English words.
     pub words: String,
     /// The zone that its times are in.
     pub time_zone: String,
@@ -38,6 +42,8 @@ pub struct Last {
     pub run: RunRow,
     /// How long it took.
     pub seconds: Option<f64>,
+    /// `done`, `failed`, or `unended`: it runs still, or was cut short.
+    pub state: &'static str,
 }
 
 /// A planned time.
@@ -62,7 +68,7 @@ pub async fn list(desk: &Desk) -> anyhow::Result<Vec<Listed>> {
         let runs = desk.ledger.runs(schedule.name.to_owned(), 1).await;
         listed.push(Listed {
             name: schedule.name,
-            words: schedule.expression.describe(),
+            words: schedule.expression.describe(Language::En),
             cron: schedule.text,
             time_zone: zone.iana_name().unwrap_or("UTC").to_owned(),
             last: runs.map_err(unavailable)?.into_iter().next().map(Last::new),
@@ -79,9 +85,35 @@ impl Last {
         let lasted = run.ended_at.map(|ended| ended.duration_since(run.started_at));
         Self {
             seconds: lasted.map(|lasted| lasted.as_secs_f64()),
+            state: match &run.outcome {
+                None => "unended",
+                Some(outcome) if outcome.starts_with("failed") => "failed",
+                Some(_) => "done",
+            },
             run,
         }
     }
+}
+
+/// The last runs of a schedule, newest first.
+///
+/// # Errors
+///
+/// Where there is no such schedule (64), or the ledger is away (69).
+pub async fn history(desk: &Desk, name: &str) -> anyhow::Result<Vec<Last>> {
+    let schedule = named(desk, name)?.name.to_owned();
+    let runs = desk.ledger.runs(schedule, HISTORY).await.map_err(unavailable)?;
+    Ok(runs.into_iter().map(Last::new).collect())
+}
+
+fn named(desk: &Desk, name: &str) -> anyhow::Result<Schedule> {
+    let known = schedules(&desk.loaded.config)?;
+    let names: Vec<_> = known.iter().map(|schedule| schedule.name).collect();
+    let found = known.into_iter().find(|schedule| schedule.name == name);
+    found.ok_or_else(|| {
+        let words = format!("no schedule is named {name:?}: there are {}", names.join(", "));
+        usage(Because::NoSchedule, &[("name", name)], words)
+    })
 }
 
 /// The next planned times, each after the one before.
@@ -104,12 +136,7 @@ pub fn planned(expression: &Expression, zone: &TimeZone, from: Timestamp, count:
 
 pub(crate) async fn run(call: Call<'_>, args: Running) -> anyhow::Result<Value> {
     let Running { name, dry_run } = args;
-    let known = schedules(&call.desk.loaded.config)?;
-    let Some(schedule) = known.iter().find(|schedule| schedule.name == name) else {
-        let names: Vec<_> = known.iter().map(|schedule| schedule.name).collect();
-        let words = format!("no schedule is named {name:?}: there are {}", names.join(", "));
-        return Err(usage(Because::NoSchedule, &[("name", name.as_str())], words));
-    };
+    let schedule = named(call.desk, &name)?;
     call.concerns_all("a schedule")?;
     match (dry_run, schedule.name) {
         (false, _) => run_now(call, name).await,

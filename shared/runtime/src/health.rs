@@ -15,10 +15,18 @@ pub struct Health {
     prefix: Arc<str>,
 }
 
-/// A check that is to be said anew regularly.
+/// A part of which news is to come regularly.
 struct Expected {
     within: Duration,
     last: Instant,
+    /// How much of its work is in hand, where it is work: with nothing to do it has no news.
+    in_hand: Option<usize>,
+}
+
+impl Expected {
+    fn is_overdue(&self) -> bool {
+        self.in_hand != Some(0) && self.last.elapsed() > self.within
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -87,21 +95,43 @@ impl Health {
             .collect()
     }
 
-    /// A check of which nothing was heard for longer than it said: the part that says it hangs.
+    /// Adds work that must get on: while any of it is in hand, some of it ends, or is said to go on, at least this often.
+    /// It is no check: what it waits for is said by the checks of its peers.
+    #[must_use]
+    pub fn work(&self, name: &str, within: Duration) -> Work {
+        let name = format!("{}{name}", self.prefix);
+        let expected = Expected {
+            within,
+            last: Instant::now(),
+            in_hand: Some(0),
+        };
+        let mut all = self.expected.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(name.clone(), expected);
+        Work {
+            health: self.clone(),
+            name: name.into(),
+        }
+    }
+
+    /// A check or work of which nothing was heard for longer than it said: it hangs.
     #[must_use]
     pub fn overdue(&self) -> Option<String> {
         let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
-        let overdue = expected.iter().find(|(_, one)| one.last.elapsed() > one.within);
+        let overdue = expected.iter().find(|(_, one)| one.is_overdue());
         overdue.map(|(name, _)| name.clone())
+    }
+
+    fn news(&self, name: &str, change: impl FnOnce(&mut Expected)) {
+        let mut expected = self.expected.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(one) = expected.get_mut(name) {
+            change(one);
+        }
     }
 
     fn set(&self, name: &str, state: State) {
         let mut checks = self.checks.write().unwrap_or_else(PoisonError::into_inner);
         checks.insert(name.to_owned(), state);
-        let mut expected = self.expected.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(one) = expected.get_mut(name) {
-            one.last = Instant::now();
-        }
+        self.news(name, |one| one.last = Instant::now());
     }
 }
 
@@ -136,9 +166,13 @@ impl Check {
 
     /// From now on it is said anew, up or down, at least this often; where it is not, its service makes no progress.
     pub fn expect_news(&self, within: Duration) {
-        let mut expected = self.health.expected.write().unwrap_or_else(PoisonError::into_inner);
-        let last = Instant::now();
-        expected.insert(self.name.to_string(), Expected { within, last });
+        let expected = Expected {
+            within,
+            last: Instant::now(),
+            in_hand: None,
+        };
+        let mut all = self.health.expected.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(self.name.to_string(), expected);
     }
 
     /// It will not be said anew any more: its part has ended.
@@ -152,6 +186,47 @@ impl Check {
     pub fn is_up(&self) -> bool {
         let checks = self.health.checks.read().unwrap_or_else(PoisonError::into_inner);
         matches!(checks.get(&*self.name), Some(State::Up | State::Warned(_)))
+    }
+}
+
+/// Work that must get on ([`Health::work`]). Clones are the same work.
+#[derive(Clone, Debug)]
+pub struct Work {
+    health: Health,
+    name: Arc<str>,
+}
+
+impl Work {
+    /// Begins a piece of it, which is in hand until what this gives is dropped.
+    #[must_use]
+    pub fn begin(&self) -> InHand {
+        self.health.news(&self.name, |one| {
+            let before = one.in_hand.unwrap_or(0);
+            // Where others are in hand, a new one is no sign that they get on.
+            if before == 0 {
+                one.last = Instant::now();
+            }
+            one.in_hand = Some(before + 1);
+        });
+        InHand(self.clone())
+    }
+
+    /// A piece in hand gets on, though it has not ended: it has many parts, or waits for a peer that is away.
+    pub fn goes_on(&self) {
+        self.health.news(&self.name, |one| one.last = Instant::now());
+    }
+}
+
+/// A piece of work in hand: its end, however it comes, is progress.
+#[derive(Debug)]
+pub struct InHand(Work);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.health.news(&self.0.name, |one| {
+            one.in_hand = one.in_hand.map(|before| before.saturating_sub(1));
+            one.last = Instant::now();
+        });
     }
 }
 
@@ -205,5 +280,39 @@ mod tests {
         store.expect_no_news();
         tokio::time::advance(Duration::from_mins(10)).await;
         assert_eq!(health.overdue(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_hangs_is_overdue_and_work_that_rests_is_not() {
+        let health = Health::new();
+        let work = health.scoped("mailer").work("mails", Duration::from_mins(30));
+        let (night, much) = (Duration::from_hours(8), Duration::from_mins(29));
+        tokio::time::advance(night).await;
+        assert_eq!(health.overdue(), None, "nothing is to be done");
+
+        let hanging = work.begin();
+        for _ in 0..5 {
+            tokio::time::advance(much).await;
+            assert_eq!(health.overdue(), None);
+            // One that hangs is not all of it, as long as others end.
+            drop(work.begin());
+        }
+        for _ in 0..5 {
+            tokio::time::advance(much).await;
+            assert_eq!(health.overdue(), None);
+            work.goes_on();
+        }
+        tokio::time::advance(much).await;
+        let late = work.begin();
+        tokio::time::advance(much).await;
+        assert_eq!(
+            health.overdue().as_deref(),
+            Some("mailer.mails"),
+            "that more begins is no sign that any of it gets on"
+        );
+
+        drop((hanging, late));
+        tokio::time::advance(night).await;
+        assert_eq!(health.overdue(), None, "what was given up is not in hand");
     }
 }

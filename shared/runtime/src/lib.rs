@@ -30,7 +30,7 @@ pub use config::{Config, ConfigError, Finding, Findings, Layers, Loaded};
 pub use exit::Exit;
 pub use forms::Forms;
 pub use harden::harden;
-pub use health::{Check, Health};
+pub use health::{Check, Health, Work};
 pub use probes::{Probes, serve_probes};
 pub use start::{ConfigArgs, Context, command, start, start_page, until_done};
 pub use supervise::supervised;

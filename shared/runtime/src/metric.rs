@@ -245,7 +245,7 @@ pub const METRICS: &[Metric] = &[
         "kvit_certificate_expiry_timestamp_seconds",
         INTAKE,
         &["fingerprint"],
-        "When a certificate expires",
+        "When a certificate expires; NaN once it cannot be read, is revoked, or has no end any more",
     ),
     // Time.
     gauge(
@@ -253,6 +253,12 @@ pub const METRICS: &[Metric] = &[
         SCHEDULER,
         &["schedule"],
         "When a schedule last ran without a fault",
+    ),
+    gauge(
+        "kvit_schedule_due_timestamp_seconds",
+        SCHEDULER,
+        &["schedule"],
+        "The first planned time that a schedule has not run for without a fault; to come, while all is well",
     ),
     gauge(
         "kvit_registrations_past_their_time",

@@ -30,8 +30,9 @@ enum Said {
 /// Tells the supervisor, where there is one (`NOTIFY_SOCKET`), until `ended`.
 ///
 /// The service is started when this begins: a peer that is away is waited for, and is no reason to start it anew. The
-/// watchdog is fed only while everything that said it would be heard of regularly is ([`crate::Check::expect_news`]): a
-/// service that hangs is ended by systemd, and what it had in hand is taken up again.
+/// watchdog is fed only while everything that said it would be heard of regularly is ([`crate::Check::expect_news`]), and
+/// what is in hand gets on ([`crate::Work`]): a service that hangs is ended by systemd, and what it had in hand is taken up
+/// again.
 pub async fn supervised(health: Health, shutdown: CancellationToken, ended: CancellationToken) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;

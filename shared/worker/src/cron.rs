@@ -5,9 +5,12 @@
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
+use domain::Language;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use runtime::{Config, Exit};
+
+mod danish;
 
 /// A text that is no schedule. Its display says what is wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +81,21 @@ impl Expression {
         Some(planned)
     }
 
-    /// The schedule in plain English.
+    /// The schedule in plain words.
     #[must_use]
-    pub fn describe(&self) -> String {
-        self.cron.describe()
+    pub fn describe(&self, language: Language) -> String {
+        match language {
+            // croner puts a comma before the last of a list.
+            Language::Da => self.cron.describe_lang(danish::Danish).replace(", og ", " og "),
+            Language::En => {
+                let words = self.cron.describe();
+                // "At every 5 minutes" is croner's, and nobody's English.
+                match words.strip_prefix("At every ") {
+                    Some(rest) => format!("Every {rest}"),
+                    None => words,
+                }
+            }
+        }
     }
 }
 
@@ -169,6 +183,42 @@ mod tests {
         assert_eq!(spring, ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
         let autumn = planned("30 2 * * *", "2026-10-24T12:00:00Z", 2);
         assert_eq!(autumn, ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
+    }
+
+    #[test]
+    fn a_schedule_stands_in_plain_words_of_both_languages() {
+        let of = |text: &str| Expression::read(text, &TimeZone::UTC).expect(text);
+        for (text, danish) in [
+            ("* * * * *", "Hvert minut."),
+            ("*/5 * * * *", "Hvert 5. minut."),
+            ("15 * * * *", "Minut 15 i hver time."),
+            ("0 6 * * *", "Kl. 06:00."),
+            ("0,30 7 * * *", "Minut 0 og 30, i time 7."),
+            ("*/10 8-16 * * *", "Hvert 10. minut, i time 8-16."),
+            ("0 */2 * * *", "Minut 0, i hver 2. time."),
+            ("* 3 * * *", "Hvert minut i time 3."),
+            ("* */3 * * *", "Hvert minut i hver 3. time."),
+            ("30 7 * * 1", "Kl. 07:30, mandag."),
+            ("30 7 * * 1,3,5", "Kl. 07:30, mandag, onsdag og fredag."),
+            ("0 2 1 * *", "Kl. 02:00, dag 1 i måneden."),
+            ("0 2 L * *", "Kl. 02:00, den sidste dag i måneden."),
+            ("0 2 1W * *", "Kl. 02:00, hverdagen nærmest dag 1 i måneden."),
+            ("0 2 * * 1#2", "Kl. 02:00, den 2. mandag i måneden."),
+            ("0 2 * * 5L", "Kl. 02:00, den sidste fredag i måneden."),
+            ("0 2 1 * 1", "Kl. 02:00, dag 1 i måneden eller mandag."),
+            ("0 2 1 1,7 *", "Kl. 02:00, dag 1 i måneden, i januar og juli."),
+            ("0 2 1 */3 *", "Kl. 02:00, dag 1 i måneden, i hver 3. måned."),
+        ] {
+            assert_eq!(of(text).describe(Language::Da), danish, "{text}");
+        }
+        for (text, english) in [
+            ("*/5 * * * *", "Every 5 minutes."),
+            ("15 * * * *", "At minute 15 past every hour."),
+            ("0 6 * * *", "At 06:00."),
+            ("30 7 * * 1", "At 07:30, on Monday."),
+        ] {
+            assert_eq!(of(text).describe(Language::En), english, "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use ledger::{Ledger, WorkerId};
-use runtime::{Check, Clock};
+use runtime::{Check, Clock, Health, Work};
 use store::StoreError;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,18 @@ const BEAT: Duration = Duration::from_secs(2);
 /// For so long a store may leave a heartbeat without an answer before the service counts as hanging.
 const STILL: Duration = Duration::from_mins(1);
 
+/// So soon work counts as hanging in a test, which cannot wait for as long as a service may.
+const IMPATIENT: Duration = Duration::from_secs(5);
+
 /// How long a worker that is not heard of is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+
+/// A service's work, which counts as hanging where some is in hand and nothing of it gets on for so long.
+#[must_use]
+pub fn work(health: &Health, name: &str, within: Duration) -> Work {
+    let impatient = failpoint::mutant("impatient_watchdog");
+    health.work(name, if impatient { IMPATIENT } else { within })
+}
 
 /// A worker as others see it.
 pub struct Presence {

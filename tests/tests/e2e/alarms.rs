@@ -20,7 +20,7 @@ pub(crate) async fn age(bed: &TestBed, statements: &[&str]) -> anyhow::Result<()
     bed.stores().change_ledger(&bed.path(""), statements).await
 }
 
-/// The value of a metric without labels.
+/// The value of a metric, by its name and its labels.
 async fn metric(program: &Program, name: &str) -> anyhow::Result<Option<f64>> {
     let (_, page) = program.probe("/metrics").await?;
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -124,4 +124,65 @@ async fn the_oldest_that_is_in_no_journal_is_a_metric_with_an_alarm() -> anyhow:
     until_metric(&scheduler, "kvit_journal_overdue", |overdue| overdue < 0.5).await?;
     until_metric(&scheduler, "kvit_journal_oldest_seconds", |age| age < 0.5).await?;
     running.stop().await
+}
+
+/// A schedule is late by its own plan, however many of its runs have failed since the last good one, and also where none was good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_is_due_since_it_should_have_run_well() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    // On leap days, so that nothing runs meanwhile.
+    let rare = [
+        ("KVIT_SCHEDULES__KEYS", "0 0 29 2 *"),
+        ("KVIT_SCHEDULES__CHECKPOINT", "0 0 29 2 *"),
+    ];
+    let scheduler = bed.spawn_with("kvit-scheduler", &rare).await?;
+    let due = |schedule: &str| format!("kvit_schedule_due_timestamp_seconds{{schedule=\"{schedule}\"}}");
+    let now = bed.clock().now().as_duration().as_secs_f64();
+    for schedule in ["keys", "checkpoint"] {
+        until_metric(&scheduler, &due(schedule), |due| due > now).await?;
+    }
+
+    // A good run on 28 February 2020, and a failed one on each day from the 29th on.
+    let run = |schedule: &str, planned: i64, outcome: &str| {
+        format!(
+            "INSERT INTO run (schedule, planned_at, worker, started_at, ended_at, outcome)
+             VALUES ('{schedule}', {planned}000, 'worker', {planned}000, {planned}000, '{outcome}')"
+        )
+    };
+    let (good, leap_day) = (1_582_851_600, 1_582_930_800);
+    let mut runs = vec![run("keys", good, "all are well")];
+    for day in 0..60 {
+        for schedule in ["keys", "checkpoint"] {
+            runs.push(run(schedule, leap_day + day * 86_400, "failed: using the ledger"));
+        }
+    }
+    let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
+    age(&bed, &runs).await?;
+    let is = |time: i32| move |value: f64| (value - f64::from(time)).abs() < 0.5;
+    for schedule in ["keys", "checkpoint"] {
+        until_metric(&scheduler, &due(schedule), is(1_582_930_800)).await?;
+    }
+    let succeeded = "kvit_schedule_last_success_timestamp_seconds{schedule=\"keys\"}";
+    until_metric(&scheduler, succeeded, is(1_582_851_600)).await
+}
+
+/// A certificate that is removed has no expiry any more, and so no alarm.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_certificate_does_not_expire() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let (now, days) = (bed.clock().now(), SignedDuration::from_hours(10 * 24));
+    let (ending, _) = openpgp::generate("teknik <teknik@kommune.example>", now, Some(days))?;
+    let read = openpgp::Certificate::read(&ending, None);
+    let read = read.map_err(|state| anyhow::anyhow!("{}", state.as_str()))?;
+    std::fs::write(bed.path("keys/teknik-miljoe.asc"), &ending)?;
+    bed.configure(&bed.key("teknik-miljoe").fingerprint(), &read.fingerprint())?;
+    let intake = bed.spawn_with("kvit-intake", &[]).await?;
+    let expiry = format!(
+        "kvit_certificate_expiry_timestamp_seconds{{fingerprint=\"{}\"}}",
+        read.fingerprint()
+    );
+    let now = now.as_duration().as_secs_f64();
+    until_metric(&intake, &expiry, |end| end > now).await?;
+    std::fs::remove_file(bed.path("keys/teknik-miljoe.asc"))?;
+    until_metric(&intake, &expiry, f64::is_nan).await
 }

@@ -274,6 +274,67 @@ async fn another_departments_business_is_not_shown_and_no_answer_of_a_form_ever(
     services.stop().await
 }
 
+/// G1: of what others let rest and did, a person of one department sees what is that department's; and of a queue, that it
+/// rests.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_departments_pauses_acts_and_certificates_are_not_shown() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let console = Served::start(&bed).await?;
+    let (all, social) = (
+        console.log_in("operator").await?,
+        console.log_in("social-operator").await?,
+    );
+    let theirs = "en hemmelighed";
+    let pauses = [
+        (&all, "queue", "kvit.duties.mail", theirs),
+        (&all, "department", "teknik-miljoe", theirs),
+        (&all, "form", "anmeldelse_teknik_miljoe", theirs),
+        (&social, "department", "social", "vi flytter"),
+    ];
+    for (who, what, name, why) in pauses {
+        let pause = [("what", what), ("name", name), ("why", why)];
+        assert_eq!(console.send(who, "/act/pause", &pause).await?.status, 200);
+    }
+    for (cookie, path, sees_all) in [
+        (&all, "/", true),
+        (&all, "/pauses", true),
+        (&social, "/", false),
+        (&social, "/pauses", false),
+    ] {
+        let shown = console.page(cookie, path).await?.text;
+        assert!(
+            shown.contains("kvit.duties.mail") && shown.contains("vi flytter"),
+            "{shown}"
+        );
+        assert_eq!(shown.contains(theirs), sees_all, "{path}: {shown}");
+    }
+
+    let (all, social) = (
+        console.token("operator").await?,
+        console.token("social-operator").await?,
+    );
+    let list = async |token: &str, name: &str, key: &str| {
+        let action = operate::find(name).context("an action")?;
+        let rows = console.api(token, action, &json!({})).await?.json()?;
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        let texts = rows.iter().map(|row| row[key].as_str().unwrap_or_default().to_owned());
+        anyhow::Ok(texts.collect::<Vec<_>>())
+    };
+    assert_eq!(list(&all, "pause.list", "name").await?.len(), 4);
+    assert_eq!(
+        list(&social, "pause.list", "name").await?,
+        ["kvit.duties.mail", "social"]
+    );
+    assert_eq!(list(&all, "act.list", "rule").await?.len(), 4);
+    assert_eq!(list(&social, "act.list", "rule").await?, ["department social"]);
+    assert_eq!(list(&all, "key.list", "department").await?.len(), 2);
+    assert_eq!(list(&social, "key.list", "department").await?, ["social"]);
+    let status = operate::find("status").context("an action")?;
+    let said = console.api(&social, status, &json!({})).await?.text;
+    assert!(said.contains("kvit.duties.mail") && !said.contains(theirs), "{said}");
+    Ok(())
+}
+
 /// G1: a discard of many is typed, and is refused where another number matches than was shown.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discard_of_many_is_counted_typed_and_refused_where_the_count_changed() -> anyhow::Result<()> {

@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 
 const BROWSERS: usize = 20;
 const SERVICES: [&str; 3] = ["kvit-intake", "kvit-mailer", "kvit-scheduler"];
+/// So much of the rate without browsers must be left: what is less than that is a loss that can be measured.
+const LEFT: f64 = 0.95;
 /// How often each is measured when asked for.
 const ROUNDS: usize = 4;
 
@@ -58,8 +60,8 @@ fn browsers(console: &Served, cookie: &str) -> JoinSet<anyhow::Result<()>> {
     all
 }
 
-/// G1: 20 people at the console do not slow what it shows. The rates are printed; a machine that others use too decides
-/// nothing by them.
+/// G1: 20 people at the console do not slow what it shows. The suite only prints the rates: a machine that others use too
+/// decides nothing by them. `make console-bench`, which has the machine to itself, asserts.
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_browsers_look_on_while_it_drains() -> anyhow::Result<()> {
     let (many, rounds) = (asked().unwrap_or(50), asked().map_or(1, |_| ROUNDS));
@@ -94,6 +96,11 @@ async fn twenty_browsers_look_on_while_it_drains() -> anyhow::Result<()> {
     println!(
         "console | drain of {many} | nobody looks: {alone:.0} a second | {BROWSERS} browsers: {watched:.0} a second | ratio {:.2}",
         watched / alone
+    );
+    assert!(
+        asked().is_none() || watched >= alone * LEFT,
+        "{BROWSERS} browsers leave {watched:.0} of {alone:.0} submissions a second, less than {LEFT} of them: run it again \
+         on a machine where nothing else runs, and look at what the overview asks the ledger (services/console/src/live.rs)"
     );
     Ok(())
 }

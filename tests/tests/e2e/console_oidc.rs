@@ -161,7 +161,7 @@ async fn a_person_logs_in_at_the_provider_and_has_the_role_of_a_group() -> anyho
     assert_eq!(again.status, 401, "a login is good once");
     let pause = [("what", "department"), ("name", "social"), ("why", "moved")];
     assert_eq!(console.send(&operator, "/act/pause", &pause).await?.status, 200);
-    let acted = bed.ledger.acted(10).await?;
+    let acted = bed.ledger.acted(ledger::ActFilter::default(), 10).await?;
     assert!(acted.iter().any(|act| act.actor == "oidc:op-7"), "{acted:?}");
     assert_eq!(console.send(&operator, "/logout", &[]).await?.status, 303);
     assert_eq!(console.page(&operator, "/").await?.status, 303);

@@ -19,7 +19,7 @@ async fn a_person_logs_in_at_the_provider_in_chromium() -> anyhow::Result<()> {
     let bed = trusting(&provider, &url).await?;
     let _console = Served::start_at(&bed, &listen).await?;
     in_chromium("oidc.mjs", json!({"url": url, "issuer": provider.issuer})).await?;
-    let acted = bed.ledger.acted(10).await?;
+    let acted = bed.ledger.acted(ledger::ActFilter::default(), 10).await?;
     assert!(acted.iter().any(|act| act.actor == "oidc:op-7"), "{acted:?}");
     Ok(())
 }

@@ -201,6 +201,16 @@ async fn a_closed_case_is_handed_over_and_acknowledged() -> anyhow::Result<()> {
     })
     .await?;
     assert!(why().await?.contains("the archive has it"));
+    // J5, G1: each is an act of whoever ran the command.
+    let acts = kvit(&config, &["act", "list"]).await?;
+    for act in ["journal.close-case", "journal.handover", "journal.acknowledge"] {
+        let acts = acts.as_array().into_iter().flatten();
+        let by: Vec<_> = acts
+            .filter(|one| one["event"] == act)
+            .map(|one| text(one, "actor"))
+            .collect();
+        assert!(by.len() == 1 && by[0].starts_with("uid:"), "{act}: {by:?}");
+    }
     let file = bed.path("journal/entries");
     let left = walk(&file)?;
     assert!(left.is_empty(), "{left:?}");

@@ -4,9 +4,11 @@
 
 mod alarms;
 mod canary;
+mod canary_console;
 mod console;
 mod console_browser;
 mod console_drain;
+mod console_hostile;
 mod console_load;
 mod console_oidc;
 mod console_oidc_browser;

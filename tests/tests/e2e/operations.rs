@@ -7,11 +7,20 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use kvit_tests::{Message, Program, TestBed, report, until};
+use kvit_cli::demo::inbox::Inbox;
+use kvit_tests::{Message, Peers, Program, Proxy, Service, TestBed, report, until};
 use runtime::metric::METRICS;
 use serde_json::{Value, json};
 
 const SERVICES: [&str; 3] = ["kvit-intake", "kvit-mailer", "kvit-scheduler"];
+/// With those through which no mail goes.
+const ALL: [&str; 5] = [
+    SERVICES[0],
+    SERVICES[1],
+    SERVICES[2],
+    "kvit-journaliser",
+    "kvit-console",
+];
 
 fn numbered(n: u32) -> Message {
     let uuid = uuid::Uuid::from_u128(0x6000 + u128::from(n)).to_string();
@@ -50,7 +59,7 @@ fn lint(page: &str) -> anyhow::Result<()> {
 async fn every_metric_is_explained_and_as_prometheus_wants_it() -> anyhow::Result<()> {
     let bed = TestBed::prepare().await?;
     let mut programs = Vec::new();
-    for name in SERVICES {
+    for name in ALL {
         programs.push(bed.spawn(name).await?);
     }
     for n in 0..5 {
@@ -64,6 +73,7 @@ async fn every_metric_is_explained_and_as_prometheus_wants_it() -> anyhow::Resul
             "kvit_submissions_deleted 5",
             "kvit_quarantine_waiting 1",
             "kvit_submissions_missed 0",
+            "kvit_workers{service=\"journaliser\"} 1",
             "# TYPE messaging_client_sent_messages_total counter",
         ];
         Ok(done
@@ -99,6 +109,63 @@ async fn every_metric_is_explained_and_as_prometheus_wants_it() -> anyhow::Resul
     Ok(())
 }
 
+/// Whether something is counted on a page, and all of it is 0 yet.
+fn begins_at_0(page: &str, name: &str) -> bool {
+    let mut counted = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|rest| rest.starts_with(['{', ' ']))
+        .peekable();
+    counted.peek().is_some() && counted.all(|rest| rest.ends_with(" 0"))
+}
+
+/// From nothing to one is a step that `increase` and `delta` do not see: what an alarm watches is there before its first fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_alarm_watches_begins_at_0() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    for (service, names) in [
+        (
+            "kvit-intake",
+            [
+                "kvit_panics_total",
+                "kvit_broker_handler_panics_total",
+                "kvit_broker_connections_lost_total",
+                "kvit_form_drift_total",
+            ],
+        ),
+        (
+            "kvit-mailer",
+            [
+                "kvit_panics_total",
+                "kvit_broker_handler_panics_total",
+                "kvit_broker_connections_lost_total",
+                "kvit_relay_slow_downs_total",
+            ],
+        ),
+        (
+            "kvit-scheduler",
+            [
+                "kvit_panics_total",
+                "kvit_broker_connections_lost_total",
+                "kvit_sequence_gaps",
+                "kvit_mails_possible_duplicates",
+            ],
+        ),
+    ] {
+        let mut program = bed.spawn(service).await?;
+        program.until_ready().await?;
+        for name in names {
+            until("a counter is there", async || {
+                let (_, page) = program.probe("/metrics").await?;
+                Ok(begins_at_0(&page, name).then_some(()))
+            })
+            .await
+            .with_context(|| format!("{name} of {service}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// What a service has told its supervisor so far.
 struct Supervisor {
     socket: UnixDatagram,
@@ -106,13 +173,18 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// Takes what has been told meanwhile.
+    fn hear(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = self.socket.recv(&mut buffer) {
+            self.told.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            self.told.push('\n');
+        }
+    }
+
     async fn until_told(&mut self, words: &str) -> anyhow::Result<()> {
         let told = until("the supervisor is told", async || {
-            let mut buffer = [0; 4096];
-            while let Ok(length) = self.socket.recv(&mut buffer) {
-                self.told.push_str(&String::from_utf8_lossy(&buffer[..length]));
-                self.told.push('\n');
-            }
+            self.hear();
             Ok(self.told.contains(words).then_some(()))
         })
         .await;
@@ -123,7 +195,7 @@ impl Supervisor {
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_hears_that_a_service_runs_lives_and_stops() -> anyhow::Result<()> {
     let bed = TestBed::prepare().await?;
-    for name in SERVICES.into_iter().chain(["kvit-console"]) {
+    for name in ALL {
         let path = bed.path(&format!("{name}.notify"));
         let socket = UnixDatagram::bind(&path)?;
         socket.set_nonblocking(true)?;
@@ -147,6 +219,81 @@ async fn systemd_hears_that_a_service_runs_lives_and_stops() -> anyhow::Result<(
         told?;
     }
     Ok(())
+}
+
+/// The watchdog is fed by work that gets on: a service whose work hangs is ended and begun anew, whatever else of it runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_not_fed_while_work_hangs() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let path = bed.path("notify");
+    let _nobody_reads = UnixDatagram::bind(&path)?;
+    let path = path.display().to_string();
+    bed.publish(&numbered(1)).await?;
+    let mut running = None;
+    for (service, point, part) in [
+        ("kvit-intake", "intake.delivered=hang", "messages"),
+        // Its mails are due, and no mailer runs yet.
+        ("kvit-scheduler", "scheduler.woken=hang", "sweep"),
+        ("kvit-mailer", "mailer.claimed=hang", "mails"),
+    ] {
+        let environment = [
+            ("NOTIFY_SOCKET", path.as_str()),
+            ("WATCHDOG_USEC", "2000000"),
+            ("KVIT_MUTANT", "impatient_watchdog"),
+            ("KVIT_FAILPOINTS", point),
+        ];
+        let hanging = bed.spawn_with(service, &environment).await?;
+        let part = format!("\"part\":\"{part}\"");
+        until("it is no longer said that it lives", async || {
+            let log = hanging.log();
+            let mut said = log.lines().filter(|line| line.contains("no progress"));
+            Ok(said.any(|line| line.contains(&part)).then_some(()))
+        })
+        .await
+        .with_context(|| format!("{service}:\n{}", hanging.log()))?;
+        drop(hanging);
+        if running.is_none() {
+            running = Some(bed.run(&[Service::Intake]).await?);
+        }
+    }
+    running.context("it runs")?.stop().await
+}
+
+/// A relay that is away is waited for: with mails that are due, the watchdog is fed for longer than what hangs would be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailer_whose_relay_is_away_is_kept_alive() -> anyhow::Result<()> {
+    let inbox = Inbox::start().await?;
+    let relay = Proxy::cut_off(inbox.address().port()).await?;
+    let bed = TestBed::prepare_with(&Peers {
+        relay: Some(relay.port()),
+        ..Peers::default()
+    })
+    .await?;
+    let running = bed.run(&[Service::Intake]).await?;
+    bed.post(&numbered(1)).await?;
+    let path = bed.path("notify");
+    let socket = UnixDatagram::bind(&path)?;
+    socket.set_nonblocking(true)?;
+    let mut supervisor = Supervisor {
+        socket,
+        told: String::new(),
+    };
+    let path = path.display().to_string();
+    let environment = [
+        ("NOTIFY_SOCKET", path.as_str()),
+        ("WATCHDOG_USEC", "2000000"),
+        ("KVIT_MUTANT", "impatient_watchdog"),
+    ];
+    let mailer = bed.spawn_with("kvit-mailer", &environment).await?;
+    supervisor.until_told("relay: cannot use the relay").await?;
+    // Twice a second: twice as long as its work may stand still in a test.
+    until("it has lived long enough", async || {
+        supervisor.hear();
+        Ok((supervisor.told.matches("WATCHDOG=1").count() >= 20).then_some(()))
+    })
+    .await?;
+    assert!(!mailer.log().contains("no progress"), "{}", mailer.log());
+    running.stop().await
 }
 
 /// The definitions with another virtual host, other users, and a password that is the user's name.

@@ -26,11 +26,11 @@ use vault::{Purpose, Vault};
 use crate::purge::{FORM, file};
 
 /// The event whose list is confirmed, and the one that nobody has a list of.
-const EVENTS: [&str; 2] = ["eksempel/fest/1", "eksempel/fest/2"];
+pub(crate) const EVENTS: [&str; 2] = ["eksempel/fest/1", "eksempel/fest/2"];
 /// How many stand in one list.
 const LISTED: usize = 1000;
 /// So many are made at the same time.
-const AT_ONCE: usize = 128;
+pub(crate) const AT_ONCE: usize = 128;
 /// Submissions a second that intake takes meanwhile.
 const RATE: u32 = 50;
 /// The promises.
@@ -39,7 +39,7 @@ const BAR_P99: Duration = Duration::from_secs(1);
 /// By how much the scheduler's own memory may differ between the purge's beginning and its end.
 const FLAT: u64 = 32 << 20;
 /// No schedule comes by itself.
-const NEVER: &str = "[schedules]\npurge = \"0 0 1 1 *\"\nextract = \"0 0 1 1 *\"\n[scheduler]";
+pub(crate) const NEVER: &str = "[schedules]\npurge = \"0 0 1 1 *\"\nextract = \"0 0 1 1 *\"\n[scheduler]";
 
 /// How many registrations; `make purge` asks for the number of the promise.
 fn asked() -> Option<usize> {
@@ -158,11 +158,12 @@ async fn list(ledger: &Ledger, vault: &Vault, covers: Vec<SubmissionId>, now: Ti
     Ok(())
 }
 
-/// So many registrations for two events, half of them in confirmed lists, each with these duties beside its extract.
+/// So many registrations for two events, half of them, those with even numbers, in confirmed lists; each with these duties
+/// beside its extract.
 pub(crate) async fn fill(
     bed: &TestBed,
     many: usize,
-    beside: fn() -> Vec<NewDuty>,
+    beside: fn(usize) -> Vec<NewDuty>,
     now: Timestamp,
 ) -> anyhow::Result<()> {
     let loaded = Loaded::load(&bed.config()).map_err(|findings| anyhow::anyhow!("{findings}"))?;
@@ -171,7 +172,7 @@ pub(crate) async fn fill(
         ..worker::Keys::default()
     };
     let (ledger, vault) = (bed.ledger.clone(), worker::vault(&loaded.config, keys)?);
-    let made = stream::iter(0..many).map(|n| register(&ledger, &vault, n, beside(), now));
+    let made = stream::iter(0..many).map(|n| register(&ledger, &vault, n, beside(n), now));
     let ids: Vec<SubmissionId> = made.buffered(AT_ONCE).try_collect().await?;
     let listed: Vec<_> = ids.into_iter().step_by(2).collect();
     for some in listed.chunks(LISTED) {
@@ -276,7 +277,7 @@ async fn many_registrations_go_at_once_while_intake_takes_on() -> anyhow::Result
     .await?;
     bed.configure("[scheduler]", NEVER)?;
     bed.add_form("fest", FORM)?;
-    fill(&bed, many, Vec::new, bed.clock().now()).await?;
+    fill(&bed, many, |_| Vec::new(), bed.clock().now()).await?;
     let mut programs = Vec::new();
     for name in ["kvit-scheduler", "kvit-intake", "kvit-mailer"] {
         programs.push(bed.spawn_with(name, &[]).await?);

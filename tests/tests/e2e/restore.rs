@@ -155,6 +155,9 @@ async fn a_restored_ledger_is_refused_and_then_brought_up_to_its_evidence() -> a
     );
     let again = kvit(&bed.config(), &["restore"]).await?;
     assert_eq!(again["leaves"], 0);
+    let acts = bed.ledger.acted(ledger::ActFilter::default(), 100).await?;
+    let acts: Vec<_> = acts.iter().filter(|act| act.event == "restore").collect();
+    assert!(acts.len() == 1 && acts[0].actor.starts_with("uid:"), "{acts:?}");
 
     bed.inbox.behave(Behaviour::Accept, Times::All);
     let running = bed.run(&Service::ALL).await?;

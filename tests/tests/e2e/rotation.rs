@@ -65,6 +65,10 @@ async fn wrapping_keys_are_changed_while_submissions_come_and_wait() -> anyhow::
     }
     let again = kvit(&bed.config(), &["key", "rotate"]).await?;
     assert_eq!(again["done"], true, "{again}");
+    let acts = kvit(&bed.config(), &["act", "list"]).await?;
+    let rotated = acts.as_array().into_iter().flatten();
+    let rotated = rotated.filter(|act| act["event"] == "key.rotate" && act["rule"] == PURPOSES.join(", "));
+    assert_eq!(rotated.count(), 2, "each with who did it: {acts}");
     running.stop().await?;
 
     let running = bed.run(&Service::ALL).await?;

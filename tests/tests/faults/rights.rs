@@ -1,5 +1,8 @@
-//! A broker user for each service, with what it needs and nothing else: `docs/reliability.md` has the same table.
+//! A broker user for each service, with what it needs and nothing else: those of `deploy/rabbitmq/definitions.json`, which
+//! `docs/reliability.md` and `deploy/rabbitmq/README.md` have as a table.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,60 +15,80 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use serde_json::Value;
 use tokio::task::block_in_place;
 use tokio::time::timeout;
 
 use crate::bed::{SERVICES, numbered};
 
-/// What a service may write to and read from, as RabbitMQ's regular expressions; none may configure anything. A service that
-/// comes later adds its row.
+/// What a user may write to and read from; none may configure anything. A service that comes later adds its row.
 struct Rights {
-    service: &'static str,
-    write: &'static str,
-    read: &'static str,
-    /// The exchanges and queues that these expressions are for.
+    user: &'static str,
     writes: &'static [&'static str],
     reads: &'static [&'static str],
 }
 
-const RIGHTS: [Rights; 5] = [
+const RIGHTS: [Rights; 7] = [
     Rights {
-        service: "kvit-intake",
-        write: r"^kvit\.duties$",
-        read: r"^kvit\.(submissions|dead)\.",
+        user: "kvit-intake",
         writes: &["kvit.duties"],
         reads: &["kvit.submissions.eksempel", "kvit.dead.eksempel"],
     },
     Rights {
-        service: "kvit-mailer",
-        write: "^$",
-        read: r"^kvit\.duties\.mail$",
+        user: "kvit-mailer",
         writes: &[],
         reads: &[MAIL_DUTIES],
     },
     Rights {
-        service: "kvit-journaliser",
-        write: "^$",
-        read: r"^kvit\.duties\.journal$",
+        user: "kvit-journaliser",
         writes: &[],
         reads: &[JOURNAL_DUTIES],
     },
     Rights {
-        service: "kvit-scheduler",
-        write: r"^kvit\.(duties|events)$",
-        read: "^$",
+        user: "kvit-scheduler",
         writes: &["kvit.duties", EVENTS],
         reads: &[],
     },
     // It looks at how deep the queues are, which RabbitMQ lets whoever may log in.
     Rights {
-        service: "kvit-console",
-        write: "^$",
-        read: "^$",
+        user: "kvit-console",
         writes: &[],
         reads: &[],
     },
+    // For `kvit submission send`.
+    Rights {
+        user: "kvit-operator",
+        writes: &[""],
+        reads: &[],
+    },
+    Rights {
+        user: "site-eksempel",
+        writes: &[""],
+        reads: &["kvit.events.eksempel"],
+    },
 ];
+
+/// The rights as the definitions have them, as RabbitMQ's regular expressions: user, configure, write, read.
+fn defined() -> anyhow::Result<Vec<[String; 4]>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rabbitmq/definitions.json");
+    let all: Value =
+        serde_json::from_slice(&std::fs::read(&path)?).context("reading deploy/rabbitmq/definitions.json")?;
+    let permissions = all["permissions"].as_array().context("permissions")?;
+    let text = |of: &Value, key: &str| {
+        of[key]
+            .as_str()
+            .map(str::to_owned)
+            .with_context(|| format!("{of} has no {key}"))
+    };
+    let keys = ["user", "configure", "write", "read"];
+    permissions
+        .iter()
+        .map(|of| {
+            let [user, configure, write, read] = keys.map(|key| text(of, key));
+            Ok([user?, configure?, write?, read?])
+        })
+        .collect()
+}
 
 /// The default exchange has no name; RabbitMQ's permissions call it `amq.default`.
 const EXCHANGES: [&str; 4] = ["", "kvit.duties", EVENTS, "kvit.dead"];
@@ -90,12 +113,12 @@ async fn a_host_with_users(bed: &TestBed) -> anyhow::Result<()> {
     link.declare_site(&site);
     link.declare_duties();
     link.declare_events(&site);
-    for rights in &RIGHTS {
-        let user = format!("{}-{}", bed.host.name, rights.service);
+    for [user, configure, write, read] in defined()? {
+        let user = format!("{}-{user}", bed.host.name);
         block_in_place(|| {
             rabbit.add_user(&user, "pw", "^$", "^$", "^$")?;
             let host = bed.host.name.as_str();
-            rabbit.ctl(&["set_permissions", "-p", host, &user, "^$", rights.write, rights.read])
+            rabbit.ctl(&["set_permissions", "-p", host, &user, &configure, &write, &read])
         })?;
     }
     until("everything is declared", async || {
@@ -147,9 +170,14 @@ async fn publish(channel: &Channel, exchange: &str) -> lapin::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_services_user_may_do_what_it_needs_and_nothing_else() -> anyhow::Result<()> {
     let bed = TestBed::prepare().await?;
+    let users: BTreeSet<String> = defined()?.into_iter().map(|[user, ..]| user).collect();
+    ensure!(
+        users == RIGHTS.iter().map(|rights| rights.user.to_owned()).collect(),
+        "{users:?}"
+    );
     a_host_with_users(&bed).await?;
     for rights in &RIGHTS {
-        let service = rights.service;
+        let service = rights.user;
         let connection = Connection::connect(&url(&bed, service), ConnectionProperties::default()).await?;
         let none = FieldTable::default;
         for exchange in EXCHANGES {

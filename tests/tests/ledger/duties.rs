@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use domain::{DutyId, DutyKind, DutyState, Reason};
 use futures::future::try_join_all;
-use ledger::{Decision, DutyFilter, NewSubmission, Outcome, WorkerId};
+use ledger::{DecideError, Decision, DutyFilter, NewSubmission, Outcome, WorkerId};
 
 use crate::bed::{Bed, at, both, discharge, duty, message};
 
@@ -170,6 +170,49 @@ async fn two_last_duties_settled_at_once_begin_the_deletion() -> anyhow::Result<
     Ok(())
 }
 
+/// G1: what begins between the count and the act is seen by the act, for all that match and for the selected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_about_as_many_duties_as_the_person_saw_or_about_none() -> anyhow::Result<()> {
+    for bed in both()? {
+        let first = one_mail(&bed).await?.duties[0].id;
+        let all = || DutyFilter {
+            kind: Some("department_mail".to_owned()),
+            ..DutyFilter::default()
+        };
+        let one = |id: DutyId| DutyFilter {
+            id: Some(id.to_string()),
+            ..DutyFilter::default()
+        };
+        let seen = u32::try_from(bed.ledger.count_decidable(all(), Decision::Hold).await?)?;
+        let late = one_mail(&bed).await?.duties[0].id;
+        let hold = async |filters, expected| {
+            let held = bed.ledger.decide(filters, Decision::Hold, None, Some(expected), at(2));
+            held.await
+        };
+        let changed = |matched, expected| Err(DecideError::CountChanged { matched, expected });
+        assert_eq!(hold(vec![all()], seen).await, changed(2, 1));
+        assert_eq!(
+            bed.ledger.count_decidable(all(), Decision::Hold).await?,
+            2,
+            "none is held"
+        );
+
+        let worker = WorkerId::new();
+        bed.ledger
+            .claim(late, worker, at(3), at(23))
+            .await?
+            .context("a claim")?;
+        assert_eq!(hold(vec![one(first), one(late)], 2).await, changed(1, 2));
+        assert_eq!(
+            bed.ledger.count_decidable(all(), Decision::Hold).await?,
+            1,
+            "none is held"
+        );
+        assert_eq!(hold(vec![one(first), one(late)], 1).await, Ok(1));
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_decides_over_what_no_worker_has_in_hand() -> anyhow::Result<()> {
     for bed in both()? {
@@ -188,16 +231,36 @@ async fn a_person_decides_over_what_no_worker_has_in_hand() -> anyhow::Result<()
         };
         assert_eq!(bed.ledger.count_decidable(all(), Decision::Hold).await?, 1);
         let why = || Some("a holiday".to_owned());
-        assert_eq!(bed.ledger.decide(all(), Decision::Hold, why(), at(2)).await?, 1);
+        assert_eq!(
+            bed.ledger
+                .decide(vec![all()], Decision::Hold, why(), Some(1), at(2))
+                .await?,
+            1
+        );
         assert!(
             bed.ledger
                 .claim(free.duties[0].id, worker, at(3), at(23))
                 .await?
                 .is_none()
         );
-        assert_eq!(bed.ledger.decide(all(), Decision::Release, why(), at(4)).await?, 1);
-        assert_eq!(bed.ledger.decide(all(), Decision::Retry, why(), at(5)).await?, 1);
-        assert_eq!(bed.ledger.decide(all(), Decision::Discard, why(), at(6)).await?, 1);
+        assert_eq!(
+            bed.ledger
+                .decide(vec![all()], Decision::Release, why(), None, at(4))
+                .await?,
+            1
+        );
+        assert_eq!(
+            bed.ledger
+                .decide(vec![all()], Decision::Retry, why(), None, at(5))
+                .await?,
+            1
+        );
+        assert_eq!(
+            bed.ledger
+                .decide(vec![all()], Decision::Discard, why(), None, at(6))
+                .await?,
+            1
+        );
         let shown = bed.ledger.show(free.id, at(7)).await?.context("shown")?;
         assert_eq!(
             (shown.state.as_str(), shown.duties[0].state.as_str()),
@@ -280,7 +343,12 @@ async fn a_submission_is_missed_once_while_any_of_its_mails_is_owed_too_long() -
             id: Some(new.duties[0].id.to_string()),
             ..DutyFilter::default()
         };
-        assert_eq!(bed.ledger.decide(all, Decision::Retry, None, at(301)).await?, 1);
+        assert_eq!(
+            bed.ledger
+                .decide(vec![all], Decision::Retry, None, None, at(301))
+                .await?,
+            1
+        );
         discharge(&bed.ledger, new.duties[1].id).await?;
         let backlog = bed.ledger.backlog(at(302)).await?;
         assert_eq!((backlog.missed, backlog.oldest_duties["department_mail"]), (1, 1));

@@ -24,6 +24,40 @@ async fn a_planned_run_is_one_replicas() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_good_run_is_found_however_many_have_failed_since() -> anyhow::Result<()> {
+    const FAILED: &str = "failed: ";
+    for bed in both()? {
+        let run = async |schedule, planned: i64, outcome: Option<&str>| {
+            bed.ledger
+                .begin_run(schedule, at(planned), WorkerId::new(), at(planned))
+                .await?;
+            if let Some(outcome) = outcome {
+                let ended = at(planned + 1);
+                bed.ledger
+                    .end_run(schedule, at(planned), outcome.to_owned(), ended)
+                    .await?;
+            }
+            anyhow::Ok(())
+        };
+        for planned in 0..3 {
+            run("purge", 10 * planned, Some("nothing to do")).await?;
+        }
+        for planned in 3..103 {
+            run("purge", 10 * planned, Some("failed: using the ledger")).await?;
+        }
+        // The process died in it.
+        run("purge", 1030, None).await?;
+        run("keys", 40, Some("failed: using the ledger")).await?;
+        let purge = bed.ledger.last_good_run("purge", FAILED).await?;
+        assert_eq!(purge, Some((at(20), at(21))));
+        assert_eq!(bed.ledger.last_good_run("keys", FAILED).await?, None);
+        assert_eq!(bed.ledger.first_planned("keys").await?, Some(at(40)));
+        assert_eq!(bed.ledger.first_planned("checkpoint").await?, None);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn workers_are_known_while_they_say_so() -> anyhow::Result<()> {
     for bed in both()? {
         let worker = WorkerId::new();

@@ -1,5 +1,6 @@
 //! The ledger on both engines: every test runs on a SQLite file and on a PostgreSQL database of its own.
 
+mod acts;
 mod arrivals;
 mod bed;
 mod deletions;

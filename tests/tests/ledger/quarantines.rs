@@ -4,9 +4,10 @@ use anyhow::Context as _;
 use domain::quarantine::QuarantineReason;
 use domain::{DutyKind, SubmissionId};
 use futures::future::{join_all, try_join_all};
-use ledger::{Arrival, Counter, NewQuarantined, NewSubmission, QuarantineFilter, Recorded};
+use ledger::{Arrival, Counter, DecideError, NewQuarantined, NewSubmission, QuarantineFilter, Recorded};
+use store::{Journal, Options, Store};
 
-use crate::bed::{arrival, at, both, duty, message, site};
+use crate::bed::{Bed, arrival, at, both, duty, message, site};
 
 fn unreadable(body: &[u8]) -> NewQuarantined {
     NewQuarantined {
@@ -125,10 +126,19 @@ async fn a_person_discards_what_waits_and_it_stays_counted() -> anyhow::Result<(
             since: Some(at(0)),
             ..QuarantineFilter::default()
         };
-        assert_eq!(bed.ledger.quarantined(all(), 10).await?.len(), 2);
+        let listed = bed.ledger.quarantined(all(), 10).await?;
+        assert_eq!(listed.len(), 2);
+        // A list goes on after its last row.
+        let further = QuarantineFilter {
+            after: Some(listed[0].id.clone()),
+            ..all()
+        };
+        let further = bed.ledger.quarantined(further, 10).await?;
+        let ids: Vec<_> = further.iter().map(|row| &row.id).collect();
+        assert_eq!(ids, [&listed[1].id]);
         let gone = bed
             .ledger
-            .discard_quarantined(all(), "a test".to_owned(), at(2))
+            .discard_quarantined(vec![all()], "a test".to_owned(), Some(1), at(2))
             .await?;
         assert_eq!(gone, [discarded]);
         let shown = bed.ledger.show(discarded, at(3)).await?.context("shown")?;
@@ -146,6 +156,108 @@ async fn a_person_discards_what_waits_and_it_stays_counted() -> anyhow::Result<(
             ..QuarantineFilter::default()
         };
         assert!(bed.ledger.quarantined(waiting, 10).await?.is_empty());
+    }
+    Ok(())
+}
+
+fn waiting() -> QuarantineFilter {
+    QuarantineFilter {
+        reason: Some("malformed".to_owned()),
+        waiting: true,
+        ..QuarantineFilter::default()
+    }
+}
+
+/// Puts so many aside at once, as copies of this one.
+async fn copy(bed: &Bed, of: SubmissionId, count: i64) -> anyhow::Result<()> {
+    let options = Options {
+        schema: "kvit",
+        journal: Journal::Wal,
+        migrations: &[],
+        writers: 1,
+        readers: 1,
+    };
+    let sql = "WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $2)
+        INSERT INTO quarantine (id, site, form, department, test, reason, state, bytes, received_at, body, epoch, sealed)
+        SELECT '00000000-0000-7000-8000-' || substr('000000000000' || CAST(i AS TEXT), length(CAST(i AS TEXT)) + 1, 12),
+            site, form, department, test, reason, state, bytes, received_at, body, epoch, sealed
+        FROM n, quarantine WHERE id = $1";
+    let store = Store::new(&bed.url, options);
+    let copied = store.write(move |tx| tx.execute(sql, &[of.to_string().into(), count.into()]));
+    anyhow::ensure!(copied.await? == u64::try_from(count)?);
+    Ok(())
+}
+
+/// G1: more than a list can show are counted, discarded as counted or not at all, and all tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_very_many_as_many_go_as_the_person_saw_or_none() -> anyhow::Result<()> {
+    for bed in both()? {
+        let first = unreadable(b"a digest of it");
+        let id = first.id;
+        bed.ledger.quarantine(first).await?;
+        copy(&bed, id, 10_500).await?;
+        assert_eq!(bed.ledger.count_quarantined(waiting()).await?, 10_501);
+        let ids = bed.ledger.quarantined_ids(waiting()).await?;
+        assert!(ids.len() == 10_501 && ids.contains(&id));
+
+        let discard = async |expected| {
+            bed.ledger
+                .discard_quarantined(vec![waiting()], "a test".to_owned(), expected, at(2))
+                .await
+        };
+        let (matched, expected) = (10_501, 10_000);
+        assert_eq!(
+            discard(Some(10_000)).await,
+            Err(DecideError::CountChanged { matched, expected })
+        );
+        assert_eq!(bed.ledger.count_quarantined(waiting()).await?, 10_501);
+        assert_eq!(discard(Some(10_501)).await?.len(), 10_501);
+        assert_eq!(bed.ledger.count_quarantined(waiting()).await?, 0);
+        assert!(discard(None).await?.is_empty());
+        let shown = bed.ledger.show(id, at(3)).await?.context("shown")?;
+        let leaves = shown
+            .evidence
+            .iter()
+            .filter(|leaf| leaf.event == "quarantine_discarded");
+        assert_eq!(leaves.count(), 1, "{:?}", shown.evidence);
+    }
+    Ok(())
+}
+
+/// G1: what comes, or goes, between the count and the act is seen by the act.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_comes_after_the_count_is_not_discarded_with_the_others() -> anyhow::Result<()> {
+    for bed in both()? {
+        let (first, second, late) = (unreadable(b"first"), unreadable(b"second"), unreadable(b"late"));
+        let all = [first.id, second.id, late.id];
+        bed.ledger.quarantine(first).await?;
+        bed.ledger.quarantine(second).await?;
+        let seen = u32::try_from(bed.ledger.count_quarantined(waiting()).await?)?;
+        bed.ledger.quarantine(late).await?;
+        let one = |id: SubmissionId| QuarantineFilter {
+            id: Some(id.to_string()),
+            ..waiting()
+        };
+        let discard = async |filters, expected| {
+            bed.ledger
+                .discard_quarantined(filters, "a test".to_owned(), Some(expected), at(2))
+                .await
+        };
+        let changed = |matched, expected| Err(DecideError::CountChanged { matched, expected });
+        assert_eq!(discard(vec![waiting()], seen).await, changed(3, 2));
+        assert_eq!(bed.ledger.count_quarantined(waiting()).await?, 3, "it was undone");
+        for id in all {
+            let shown = bed.ledger.show(id, at(3)).await?.context("shown")?;
+            assert!(
+                shown.evidence.iter().all(|leaf| leaf.event == "quarantined"),
+                "{:?}",
+                shown.evidence
+            );
+        }
+        // The selected are one act, too.
+        assert_eq!(discard(vec![one(all[0])], 1).await?, [all[0]]);
+        assert_eq!(discard(all.map(one).to_vec(), 3).await, changed(2, 3));
+        assert_eq!(bed.ledger.count_quarantined(waiting()).await?, 2);
     }
     Ok(())
 }

@@ -41,6 +41,7 @@ pub(super) async fn add(app: &App, reference: &str, args: &ContentArgs, case: Op
     };
     let content = read(app, args, &whose, case)?;
     let sealed = sealed::to_journal(app, &content).await?;
+    app.record("journal.add", whose.id.to_string()).await?;
     let answer = asked(app, requests::ADD, &requests::Sealed { sealed }).await?;
     app.print(&answer, || {
         let checked = match answer["checked"].as_bool() {
@@ -73,6 +74,7 @@ pub(super) async fn correct(app: &App, id: &str, args: &ContentArgs) -> anyhow::
         entry: entry.id.clone(),
         sealed,
     };
+    app.record("journal.correct", entry.id.clone()).await?;
     let answer = asked(app, requests::CORRECT, &asked_for).await?;
     app.print(&answer, || {
         format!(

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::sealed::Ephemeral;
 use super::{asked, find};
-use crate::app::{App, unavailable};
+use crate::app::{App, actor, unavailable};
 
 /// As many entries as one package holds.
 const MOST: u32 = 10_000;
@@ -36,6 +36,13 @@ pub(super) async fn export(app: &App, ids: Vec<String>, case: Option<String>, ou
     if entries.is_empty() {
         return Err(Exit::usage(anyhow::anyhow!("name entries, or a case, that the journal has")).into());
     }
+    is_empty(out)?;
+    // What leaves the journal, leaves with the name of whoever took it.
+    let on = match entries.as_slice() {
+        [one] => one.id.clone(),
+        several => format!("entries {}", several.len()),
+    };
+    app.record("journal.export", on).await?;
     let bags = write(app, &entries, out).await?;
     app.print(&json!({"out": out, "bags": bags}), || {
         format!(
@@ -55,11 +62,12 @@ pub(super) async fn hand_over(app: &App, out: &Path) -> anyhow::Result<()> {
             "nothing is to be handed over: no closed case has an entry that an archive is to have".to_owned()
         });
     }
+    is_empty(out)?;
     let bags = write(app, &entries, out).await?;
     let package = requests::package_id();
     let ids = entries.into_iter().map(|entry| entry.id).collect();
     app.ledger
-        .handed_over(package.clone(), ids, begun)
+        .handed_over(package.clone(), ids, actor(), begun)
         .await
         .map_err(unavailable)?;
     app.print(&json!({"package": package, "out": out, "bags": bags}), || {
@@ -74,7 +82,7 @@ pub(super) async fn hand_over(app: &App, out: &Path) -> anyhow::Result<()> {
 pub(super) async fn acknowledge(app: &App, id: String) -> anyhow::Result<()> {
     let package = app
         .ledger
-        .acknowledge(id.clone(), app.clock.now())
+        .acknowledge(id.clone(), actor(), app.clock.now())
         .await
         .map_err(unavailable)?;
     let package = package
@@ -88,12 +96,17 @@ pub(super) async fn acknowledge(app: &App, id: String) -> anyhow::Result<()> {
     })
 }
 
-/// Asks the journaliser for each entry, sealed to a key of this moment, and writes what it opens to.
-async fn write(app: &App, entries: &[EntryRow], out: &Path) -> anyhow::Result<Vec<String>> {
+/// Refuses a folder that holds something (64).
+fn is_empty(out: &Path) -> anyhow::Result<()> {
     let taken = out.read_dir().is_ok_and(|mut found| found.next().is_some());
     if taken {
         return Err(Exit::usage(anyhow::anyhow!("{} is not empty", out.display())).into());
     }
+    Ok(())
+}
+
+/// Asks the journaliser for each entry, sealed to a key of this moment, and writes what it opens to.
+async fn write(app: &App, entries: &[EntryRow], out: &Path) -> anyhow::Result<Vec<String>> {
     let key = Ephemeral::new(app)?;
     let mut bags = Vec::new();
     for entry in entries {

@@ -101,6 +101,23 @@ async fn is_refused(change: fn(&mut Token)) {
     assert_eq!(log_in(change).await.err(), Some(Refused::Wrong));
 }
 
+/// G1: strangers who begin logins and never end them keep nobody out.
+#[test]
+fn where_too_many_logins_have_begun_the_oldest_is_forgotten() {
+    let mut pending = HashMap::new();
+    let now = Timestamp::UNIX_EPOCH;
+    for n in 0..=PENDING {
+        let login = Pending {
+            nonce: Nonce::new_random(),
+            verifier: PkceCodeChallenge::new_random_sha256().1,
+            until: now + SignedDuration::from_millis(i64::try_from(n).unwrap() + 1),
+        };
+        remember(&mut pending, n.to_string(), login, now);
+    }
+    assert_eq!(pending.len(), PENDING);
+    assert!(!pending.contains_key("0") && pending.contains_key("1") && pending.contains_key(&PENDING.to_string()));
+}
+
 /// G1: the stand-in is one at which a person can log in.
 #[tokio::test]
 async fn a_token_for_this_console_and_this_login_lets_its_person_in() {

@@ -7,7 +7,7 @@ use store::{Row, StoreError, Tx, Value};
 
 use super::settle::{Outcome, settle};
 use crate::Ledger;
-use crate::act::of_departments;
+use crate::act::{DecideError, as_expected, of_departments};
 use crate::outbox::leaf_of_duty;
 use crate::read::time;
 
@@ -30,6 +30,8 @@ pub struct DutyFilter {
     pub site: Option<String>,
     /// Begun at or after this time.
     pub since: Option<Timestamp>,
+    /// Listed after this one, by whose id a list goes on: older.
+    pub after: Option<String>,
     /// Of these departments; of all where there is none.
     pub departments: Vec<DepartmentId>,
 }
@@ -85,6 +87,7 @@ fn matches(filter: &DutyFilter) -> (String, Vec<Value>) {
         ("duty.reason =", &filter.reason),
         ("submission.form =", &filter.form),
         ("submission.site =", &filter.site),
+        ("duty.id <", &filter.after),
     ];
     let asked = asked
         .into_iter()
@@ -156,29 +159,40 @@ impl Ledger {
         .await
     }
 
-    /// A person's decision about all duties that match: try again now, hold, or give up, with that person's reason for
-    /// the record. Answers how many changed. What nothing binds any more is deleted: the scheduler's sweep finishes that.
+    /// A person's decision about all duties that match any of these: try again now, hold, or give up, with that person's
+    /// reason for the record. Answers how many changed. What nothing binds any more is deleted: the scheduler's sweep
+    /// finishes that.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; then nothing changed.
+    /// [`DecideError`], also where the person expected another number; then nothing changed.
     pub async fn decide(
         &self,
-        filter: DutyFilter,
+        filters: Vec<DutyFilter>,
         decision: Decision,
         why: Option<String>,
+        expected: Option<u32>,
         now: Timestamp,
-    ) -> Result<usize, StoreError> {
-        self.write(move |tx| {
-            let (sql, values) = decidable("duty.id", &filter, decision);
-            let rows = tx.query(&format!("{sql} ORDER BY duty.submission, duty.id"), &values)?;
-            let mut changed = 0;
-            for row in rows {
-                changed += usize::from(decide(tx, row.parse(0)?, decision, why.as_deref(), now)?);
+    ) -> Result<usize, DecideError> {
+        let done = self.store.write(move |tx| {
+            let mut ids = Vec::new();
+            for filter in &filters {
+                let (sql, values) = decidable("duty.id", filter, decision);
+                let rows = tx.query(&format!("{sql} ORDER BY duty.submission, duty.id"), &values)?;
+                for row in rows {
+                    ids.push(row.parse(0)?);
+                }
             }
+            as_expected(expected, ids.len())?;
+            let mut changed = 0;
+            for id in ids {
+                changed += usize::from(decide(tx, id, decision, why.as_deref(), now)?);
+            }
+            // A worker may have been faster.
+            as_expected(expected, changed)?;
             Ok(changed)
-        })
-        .await
+        });
+        done.await
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::NewCase;
 use crate::duty::settle;
-use crate::outbox::leaf;
+use crate::outbox::{leaf, leaf_by};
 use crate::read::time;
 use crate::{Ledger, Outcome};
 
@@ -23,7 +23,7 @@ pub enum Marked {
 }
 
 impl Ledger {
-    /// Marks a submission for the journal (J1): its copies, which waited for that, are due now.
+    /// Marks a submission for the journal (J1), as an audited act: its copies, which waited for that, are due now.
     ///
     /// # Errors
     ///
@@ -32,6 +32,7 @@ impl Ledger {
         &self,
         submission: SubmissionId,
         case: Option<NewCase>,
+        actor: String,
         now: Timestamp,
     ) -> Result<Marked, StoreError> {
         self.write(move |tx| {
@@ -59,6 +60,7 @@ impl Ledger {
                     &[id.as_str().into(), case.number.into(), case.title.into()],
                 )?;
             }
+            leaf_by(tx, None, "journal.mark", now, Some(&id), Some(&actor))?;
             leaf(tx, Some(&id), "journal_marked", now, None, None)?;
             Ok(Marked::Now(marked))
         })
@@ -129,7 +131,7 @@ impl Ledger {
         .await
     }
 
-    /// Sends what failed or waits for one target to another. Answers how many duties changed.
+    /// Sends what failed or waits for one target to another, as an audited act. Answers how many duties changed.
     ///
     /// # Errors
     ///
@@ -138,6 +140,7 @@ impl Ledger {
         &self,
         submission: Option<SubmissionId>,
         (from, to): (String, String),
+        actor: String,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         self.write(move |tx| {
@@ -159,6 +162,10 @@ impl Ledger {
                     leaf(tx, row.opt_text(1)?, "journal_retargeted", now, None, None)?;
                 }
                 changed += moved;
+            }
+            if changed > 0 {
+                let on = format!("from {from} to {to}, matched {changed}");
+                leaf_by(tx, None, "journal.retarget", now, Some(&on), Some(&actor))?;
             }
             Ok(changed)
         })

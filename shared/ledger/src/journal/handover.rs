@@ -6,7 +6,7 @@ use store::StoreError;
 
 use super::view::{ENTRY, EntryRow, entry};
 use crate::Ledger;
-use crate::outbox::leaf;
+use crate::outbox::{leaf, leaf_by};
 use crate::read::time;
 
 /// A package that was made for an archive.
@@ -41,13 +41,20 @@ impl Ledger {
         .await
     }
 
-    /// Records that a package with these entries was made.
+    /// Records that a package with these entries was made, as an audited act.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn handed_over(&self, id: String, entries: Vec<String>, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn handed_over(
+        &self,
+        id: String,
+        entries: Vec<String>,
+        actor: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.write(move |tx| {
+            leaf_by(tx, None, "journal.handover", now, Some(&id), Some(&actor))?;
             tx.execute(
                 "INSERT INTO journal_handover (id, made_at) VALUES ($1, $2)",
                 &[id.as_str().into(), now.as_millisecond().into()],
@@ -64,12 +71,12 @@ impl Ledger {
         .await
     }
 
-    /// Records that the archive has a package; `None` where there is none of that id.
+    /// Records that the archive has a package, as an audited act; `None` where there is none of that id.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn acknowledge(&self, id: String, now: Timestamp) -> Result<Option<Package>, StoreError> {
+    pub async fn acknowledge(&self, id: String, actor: String, now: Timestamp) -> Result<Option<Package>, StoreError> {
         self.write(move |tx| {
             let news = tx.execute(
                 "UPDATE journal_handover SET acknowledged_at = $2 WHERE id = $1 AND acknowledged_at IS NULL",
@@ -85,6 +92,7 @@ impl Ledger {
                 &[id.as_str().into()],
             )?;
             if news > 0 {
+                leaf_by(tx, None, "journal.acknowledge", now, Some(&id), Some(&actor))?;
                 for entry in &entries {
                     leaf(tx, Some(entry.text(0)?), "journal_acknowledged", now, None, None)?;
                 }

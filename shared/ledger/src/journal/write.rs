@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::JOURNAL_LOCK;
 use crate::duty::settle;
-use crate::outbox::leaf;
+use crate::outbox::{leaf, leaf_by};
 use crate::read::time;
 use crate::{Ledger, NewDuty, Outcome, Settled, WorkerId};
 
@@ -212,12 +212,19 @@ impl Ledger {
         .await
     }
 
-    /// Adds an annotation, sealed to the journal's key (C2). `false` where there is no such living entry.
+    /// Adds an annotation, sealed to the journal's key (C2), as an audited act. `false` where there is no such living
+    /// entry.
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn annotate(&self, entry: String, sealed: Vec<u8>, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn annotate(
+        &self,
+        entry: String,
+        sealed: Vec<u8>,
+        actor: String,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.write(move |tx| {
             let changed = tx.execute(
                 "UPDATE journal_entry SET changed_at = $2 WHERE id = $1 AND state IN ('active', 'archived')",
@@ -235,18 +242,25 @@ impl Ledger {
                     sealed.into(),
                 ],
             )?;
+            leaf_by(tx, None, "journal.annotate", now, Some(&entry), Some(&actor))?;
             leaf(tx, Some(&entry), "journal_annotated", now, None, None)?;
             Ok(true)
         })
         .await
     }
 
-    /// Closes a case: the periods of its entries run from now (D4).
+    /// Closes a case, as an audited act: the periods of its entries run from now (D4).
     ///
     /// # Errors
     ///
     /// [`StoreError`]
-    pub async fn close_case(&self, number: String, zone: TimeZone, now: Timestamp) -> Result<Closed, StoreError> {
+    pub async fn close_case(
+        &self,
+        number: String,
+        zone: TimeZone,
+        actor: String,
+        now: Timestamp,
+    ) -> Result<Closed, StoreError> {
         self.write(move |tx| {
             tx.lock(JOURNAL_LOCK)?;
             let row = tx.one(
@@ -265,6 +279,9 @@ impl Ledger {
                 "SELECT id, period FROM journal_entry WHERE case_number = $1 AND state = 'active'",
                 &[number.as_str().into()],
             )?;
+            // Its number is a person's word; the leaves of its entries say which it was.
+            let on = format!("entries {}", rows.len());
+            leaf_by(tx, None, "journal.close-case", now, Some(&on), Some(&actor))?;
             for row in &rows {
                 let due = domain::retention::due(now, row.text(1)?, &zone);
                 tx.execute(

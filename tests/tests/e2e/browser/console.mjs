@@ -73,6 +73,8 @@ async function pictures() {
   const places = Object.fromEntries(PAGES.map((place) => [place || 'overview', place]));
   places.submission = await first(page, 'submissions');
   places.event = await first(page, 'events');
+  places.schedule = await first(page, 'schedules');
+  places['set-aside'] = await first(page, 'quarantine');
   places.confirm = 'confirm?all-of=quarantine.discard&reason=malformed';
   places['not-there'] = 'submissions/show?id=K-0000-0000';
   for (const [name, place] of Object.entries(places)) {
