@@ -180,6 +180,30 @@ impl Ledger {
         .await
     }
 
+    /// Where the leaves of a submission stand, in order: the year of the log, and the index in it. What is not sequenced yet
+    /// stands nowhere.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]
+    pub async fn evidence_places(&self, submission: String) -> Result<Vec<(i16, u64)>, StoreError> {
+        self.read(move |tx| {
+            let rows = tx.query(
+                "SELECT log_year, log_index FROM leaf
+                 WHERE submission = $1 AND log_index IS NOT NULL ORDER BY log_year, log_index",
+                &[submission.into()],
+            )?;
+            rows.iter()
+                .map(|row| {
+                    let year = i16::try_from(row.int(0)?).map_err(|_| StoreError::Unexpected { column: 0 })?;
+                    let index = u64::try_from(row.int(1)?).map_err(|_| StoreError::Unexpected { column: 1 })?;
+                    Ok((year, index))
+                })
+                .collect()
+        })
+        .await
+    }
+
     /// A checkpoint over so many leaves of a year's log stands in its folder.
     ///
     /// # Errors

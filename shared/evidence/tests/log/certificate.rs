@@ -100,3 +100,42 @@ fn a_proof_reads_as_it_was_written() {
     assert_eq!(Inclusion::read(&proof.to_text()), Ok(proof));
     assert!(Inclusion::read("c2sp.org/tlog-proof@v2\nindex 7\n\nnote").is_err());
 }
+
+#[test]
+fn a_certificate_of_leaves_whose_places_are_known_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    log_of(dir.path(), 700);
+    let at = |places: &[u64]| {
+        let places: Vec<_> = places.iter().map(|index| (2026, *index)).collect();
+        Certificate::make_at(dir.path(), "submission-100", &places)
+    };
+    let whole = Certificate::make(dir.path(), "submission-100").unwrap();
+    assert_eq!(at(&[300, 301, 302]).unwrap(), whole);
+    assert_eq!(
+        at(&[300, 301, 302, 700]).unwrap(),
+        whole,
+        "what is not signed yet is left out"
+    );
+    assert!(matches!(at(&[]), Err(CertificateError::Unknown)));
+    let another = at(&[300, 301, 303]).unwrap_err();
+    assert!(matches!(another, CertificateError::Differs { index: 303 }), "{another}");
+}
+
+#[test]
+fn a_leaf_that_was_changed_has_no_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = log_of(dir.path(), 700);
+    let bundle = log.dir().join("tile/entries/001");
+    let text = std::fs::read(&bundle).unwrap();
+    let at = text.windows(7).position(|part| part == b"deleted").unwrap();
+    let mut changed = text;
+    changed[at..at + 7].copy_from_slice(b"deletes");
+    std::fs::write(&bundle, changed).unwrap();
+    let refused = (256..512).find_map(|index| {
+        let submission = format!("submission-{}", index / 3);
+        Certificate::make_at(dir.path(), &submission, &[(2026, index)])
+            .err()
+            .filter(|error| matches!(error, CertificateError::Proof { .. }))
+    });
+    assert!(refused.is_some(), "its proof still holds");
+}
