@@ -183,11 +183,7 @@ impl Certificate {
         Self::of(submission, events, verifier_keys)
     }
 
-    fn of(
-        submission: &str,
-        events: Vec<(Proved, Leaf)>,
-        verifier_keys: Vec<String>,
-    ) -> Result<Self, CertificateError> {
+    fn of(submission: &str, events: Vec<(Proved, Leaf)>, verifier_keys: Vec<String>) -> Result<Self, CertificateError> {
         let (last, last_leaf) = events.last().ok_or(CertificateError::Unknown)?;
         let Some((deletion, leaf)) = events.iter().find(|(event, _)| event.event == DELETED) else {
             return Err(CertificateError::NotDeleted {

@@ -181,7 +181,12 @@ pub(crate) fn evidence(desk: &Desk) -> anyhow::Result<Vec<LogRow>> {
 pub(crate) async fn prove(call: Call<'_>, args: Id) -> anyhow::Result<Value> {
     let view = submission(call, args).await?;
     let dir = call.desk.loaded.config.evidence.dir.clone();
-    let places = call.desk.ledger.evidence_places(view.id.clone()).await.map_err(unavailable)?;
+    let places = call
+        .desk
+        .ledger
+        .evidence_places(view.id.clone())
+        .await
+        .map_err(unavailable)?;
     let made = tokio::task::spawn_blocking(move || Certificate::make_at(&dir, &view.id, &places)).await?;
     let certificate = made.map_err(Exit::data)?;
     Ok(serde_json::from_str(&certificate.to_json())?)
