@@ -29,5 +29,5 @@ pub use node::{Node, VirtualHost, virtual_host};
 pub use program::{Program, kvit, kvit_exits, kvit_fails, kvit_reads, program};
 pub use proxy::Proxy;
 pub use site::{CASE, CPR, Message, application, payload, report};
-pub use stores::{Engine, Stores};
+pub use stores::{Engine, Stores, ledger_at};
 pub use wait::{DEADLINE, until, within};

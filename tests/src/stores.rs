@@ -110,8 +110,7 @@ impl Stores {
     /// As [`Stores::ask_ledger`].
     pub async fn change_ledger(&self, dir: &Path, statements: &[&str]) -> anyhow::Result<()> {
         let statements: Vec<String> = statements.iter().map(|sql| (*sql).to_owned()).collect();
-        let options = options("kvit", Journal::Wal);
-        let changed: Result<(), StoreError> = Store::new(&self.absolute(dir, "kvit.db")?, options)
+        let changed: Result<(), StoreError> = ledger_at(&self.ledger(dir)?)
             .write(move |tx| statements.iter().try_for_each(|sql| tx.execute(sql, &[]).map(drop)))
             .await;
         Ok(changed?)
@@ -131,6 +130,12 @@ impl Stores {
         )
         .await
     }
+}
+
+/// A ledger that is there, to look at or change past what Kvit does with it.
+#[must_use]
+pub fn ledger_at(url: &Url) -> Store {
+    Store::new(url, options("kvit", Journal::Wal))
 }
 
 async fn ask(url: &Url, schema: &'static str, journal: Journal, sql: &'static str) -> anyhow::Result<Vec<Row>> {

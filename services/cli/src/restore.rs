@@ -10,19 +10,17 @@ mod log;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, anyhow};
-use jiff::SignedDuration;
 use ledger::{EvidenceLeaf, Replayed};
 use runtime::{ConfigArgs, Exit, exit};
 use serde::Serialize;
 use store::StoreError;
 use vault::{Vault, WrappingKeys};
+use worker::HEARD;
 
 use crate::app::{App, unavailable};
 use crate::args::RestoreArgs;
 use crate::restore::log::Signed;
 
-/// A service that was heard of since runs.
-const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// Leaves are read and done again so many at a time.
 const BATCH: u64 = 1024;
 

@@ -6,21 +6,18 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use ledger::WorkerRow;
 use runtime::{Exit, exit};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
-use worker::rotate;
+use worker::{HEARD, rotate};
 
 use crate::app::{App, unavailable};
 use crate::args::RotatedKey;
 use crate::request::ask;
 use crate::table::table;
 
-/// A service that was not heard of for so long does not run.
-const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// How long services are waited for that still wrap with an earlier key: they look at their files every two seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often they are looked at.

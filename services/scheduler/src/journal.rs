@@ -64,9 +64,8 @@ impl Scheduler {
             match self.notices.duty(&department, &notice, &[], None, now).await {
                 Ok(duty) => {
                     let id = duty.id;
-                    if !self.ledger.tell_of_correction(version, duty, now).await? {
-                        self.notices.withdraw(id).await?;
-                    }
+                    let kept = self.ledger.tell_of_correction(version, duty, now).await?;
+                    self.notices.withdraw_unless(kept, id).await?;
                 }
                 Err(error) => tracing::error!(%department, %error, "no notice of a correction could be made"),
             }

@@ -69,8 +69,8 @@ async fn warn(scheduler: &Scheduler, listed: Listed, expires: Timestamp) -> anyh
     };
     let id = notice.as_ref().map(|notice| notice.id);
     let warned = scheduler.ledger.warn(end, notice, now).await?;
-    if let Some(id) = id.filter(|_| !warned) {
-        scheduler.notices.withdraw(id).await?;
+    if let Some(id) = id {
+        scheduler.notices.withdraw_unless(warned, id).await?;
     }
     Ok(warned)
 }

@@ -33,9 +33,8 @@ impl Scheduler {
             match self.notices.duty(&department, &notice, &[], test, now).await {
                 Ok(duty) => {
                     let id = duty.id;
-                    if !self.ledger.tell_of_quarantine(waiting, duty, now).await? {
-                        self.notices.withdraw(id).await?;
-                    }
+                    let kept = self.ledger.tell_of_quarantine(waiting, duty, now).await?;
+                    self.notices.withdraw_unless(kept, id).await?;
                 }
                 Err(error) => tracing::error!(%department, %error, "no notice of a quarantined message could be made"),
             }
@@ -56,9 +55,8 @@ impl Scheduler {
             match self.notices.duty(&department, &notice, &[], test, now).await {
                 Ok(duty) => {
                     let id = duty.id;
-                    if !self.ledger.tell_of_held(held, duty, now).await? {
-                        self.notices.withdraw(id).await?;
-                    }
+                    let kept = self.ledger.tell_of_held(held, duty, now).await?;
+                    self.notices.withdraw_unless(kept, id).await?;
                 }
                 Err(error) => tracing::error!(%department, %error, "no notice of a held mail could be made"),
             }

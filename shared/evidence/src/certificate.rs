@@ -148,17 +148,8 @@ impl Certificate {
     ///
     /// [`CertificateError`] where the folder does not hold, or the submission was not deleted.
     pub fn make(dir: &Path, submission: &str) -> Result<Self, CertificateError> {
-        let mut events = Vec::new();
-        let mut verifier_keys = Vec::new();
-        for log in logs_in(dir)? {
-            let key = log.verifier_key()?.trim().to_owned();
-            let found = proved(&log, &key.parse()?, submission)?;
-            if !found.is_empty() {
-                verifier_keys.push(key);
-            }
-            events.extend(found);
-        }
-        Self::of(submission, events, verifier_keys)
+        let logs = logs_in(dir)?;
+        Self::of(submission, logs.iter().map(|log| proved(log, submission)))
     }
 
     /// As [`Certificate::make`], where somebody knows in which year's log, and at which index of it, the submission's leaves
@@ -168,22 +159,27 @@ impl Certificate {
     ///
     /// [`CertificateError`] where a leaf is not in the log that was signed, or the submission was not deleted.
     pub fn make_at(dir: &Path, submission: &str, places: &[(i16, u64)]) -> Result<Self, CertificateError> {
-        let mut events = Vec::new();
-        let mut verifier_keys = Vec::new();
-        for of_year in places.chunk_by(|(year, _), (next, _)| year == next) {
-            let Some((year, _)) = of_year.first() else { continue };
-            let log = Log::of_year(dir, *year);
-            let key = log.verifier_key()?.trim().to_owned();
-            let found = proved_at(&log, &key.parse()?, submission, of_year.iter().map(|(_, index)| *index))?;
-            if !found.is_empty() {
-                verifier_keys.push(key);
-            }
-            events.extend(found);
-        }
-        Self::of(submission, events, verifier_keys)
+        let years = places.chunk_by(|(year, _), (next, _)| year == next);
+        let found = years.filter_map(|of_year| {
+            let log = Log::of_year(dir, of_year.first()?.0);
+            Some(proved_at(&log, submission, of_year.iter().map(|(_, index)| *index)))
+        });
+        Self::of(submission, found)
     }
 
-    fn of(submission: &str, events: Vec<(Proved, Leaf)>, verifier_keys: Vec<String>) -> Result<Self, CertificateError> {
+    fn of(
+        submission: &str,
+        logs: impl Iterator<Item = Result<Found, CertificateError>>,
+    ) -> Result<Self, CertificateError> {
+        let mut events = Vec::new();
+        let mut verifier_keys = Vec::new();
+        for found in logs {
+            let (key, of_log) = found?;
+            if !of_log.is_empty() {
+                verifier_keys.push(key);
+            }
+            events.extend(of_log);
+        }
         let (last, last_leaf) = events.last().ok_or(CertificateError::Unknown)?;
         let Some((deletion, leaf)) = events.iter().find(|(event, _)| event.event == DELETED) else {
             return Err(CertificateError::NotDeleted {
@@ -317,32 +313,37 @@ impl Proved {
     }
 }
 
+/// A log's verifier key, and what the log holds of a submission.
+type Found = (String, Vec<(Proved, Leaf)>);
+
+/// The key that stands beside a log, as it is written and as it is believed.
+fn key_of(log: &Log) -> Result<(String, Trust), CertificateError> {
+    let key = log.verifier_key()?.trim().to_owned();
+    let trust = Trust::new(vec![key.parse()?]);
+    Ok((key, trust))
+}
+
 /// What a log holds of a submission, with its proofs.
-fn proved(log: &Log, key: &crate::VerifierKey, submission: &str) -> Result<Vec<(Proved, Leaf)>, CertificateError> {
+fn proved(log: &Log, submission: &str) -> Result<Found, CertificateError> {
+    let (key, trust) = key_of(log)?;
     let mut found = Vec::new();
-    let trust = Trust::new(vec![key.clone()]);
     let verified = verify_log(log, &trust, &[], |index, leaf, bytes| {
         if leaf.id.as_deref() == Some(submission) {
             found.push((index, leaf.clone(), String::from_utf8_lossy(bytes).into_owned()));
         }
     })?;
     let mut nodes = log.nodes(verified.signed.checkpoint.size);
-    found
+    let events = found
         .into_iter()
-        .map(|(index, leaf, text)| Proved::of(index, leaf, text, &verified.signed, &mut nodes))
-        .collect()
+        .map(|(index, leaf, text)| Proved::of(index, leaf, text, &verified.signed, &mut nodes));
+    Ok((key, events.collect::<Result<_, _>>()?))
 }
 
 /// What stands at these places of a log, each with its proof, which is checked. What is not signed yet is left out.
-fn proved_at(
-    log: &Log,
-    key: &crate::VerifierKey,
-    submission: &str,
-    places: impl Iterator<Item = u64>,
-) -> Result<Vec<(Proved, Leaf)>, CertificateError> {
-    let trust = Trust::new(vec![key.clone()]);
+fn proved_at(log: &Log, submission: &str, places: impl Iterator<Item = u64>) -> Result<Found, CertificateError> {
+    let (key, trust) = key_of(log)?;
     let Some(signed) = log.checkpoint(&trust)? else {
-        return Ok(Vec::new());
+        return Ok((key, Vec::new()));
     };
     let size = signed.checkpoint.size;
     let mut nodes = log.nodes(size);
@@ -358,7 +359,7 @@ fn proved_at(
         proved.check(&trust, submission)?;
         found.push((proved, leaf));
     }
-    Ok(found)
+    Ok((key, found))
 }
 
 fn written(leaf: &Leaf) -> String {

@@ -102,26 +102,21 @@ impl Ledger {
     pub async fn acted(&self, filter: ActFilter, limit: u32) -> Result<Vec<ActRow>, StoreError> {
         self.read(move |tx| {
             let since = filter.since.map(Timestamp::as_millisecond);
-            let asked: [(&str, Option<Value>); 4] = [
+            let (mut conditions, mut values) = conditions([
                 ("actor =", filter.actor.map(Into::into)),
                 ("event =", filter.event.map(Into::into)),
                 ("at >=", since.map(Into::into)),
                 ("seq <", filter.after.map(Into::into)),
-            ];
-            let asked = asked.into_iter().filter_map(|(what, value)| Some((what, value?)));
-            let (mut conditions, mut values): (Vec<_>, Vec<_>) = (1..)
-                .zip(asked)
-                .map(|(n, (what, value))| (format!(" AND {what} ${n}"), value))
-                .unzip();
+            ]);
             if let Some(of) = &filter.of {
                 values.push(of.actor.as_str().into());
-                conditions.push(concerning(of, &format!("${}", values.len())));
+                conditions.push_str(&concerning(of, &format!("${}", values.len())));
             }
             values.push(limit.into());
             let sql = format!(
                 "SELECT log_index, event, rule, actor, at, seq FROM leaf WHERE actor IS NOT NULL{}
                  ORDER BY seq DESC LIMIT ${}",
-                conditions.concat(),
+                conditions,
                 values.len()
             );
             let rows = tx.query(&sql, &values)?;
@@ -177,6 +172,16 @@ fn quoted(ids: impl Iterator<Item = impl std::fmt::Display>) -> String {
     } else {
         ids.join(", ")
     }
+}
+
+/// The statement's conditions of a filter, after another, and their values: each what a value is compared by, as `at >=`.
+/// What is not asked for is not in them, so that an engine joins and looks up only what it must.
+pub(crate) fn conditions<const N: usize>(asked: [(&str, Option<Value>); N]) -> (String, Vec<Value>) {
+    let asked = asked.into_iter().filter_map(|(what, value)| Some((what, value?)));
+    let numbered = (1..).zip(asked);
+    numbered
+        .map(|(n, (what, value))| (format!(" AND {what} ${n}"), value))
+        .unzip()
 }
 
 /// The statement's condition that a row is of one of these departments; nothing where all are meant.

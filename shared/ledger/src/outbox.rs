@@ -177,6 +177,20 @@ pub(crate) fn tell(
     .map(drop)
 }
 
+/// Writes a leaf of the same event about each of these submissions, with its rule, in one statement.
+pub(crate) fn leaves(
+    tx: &mut Tx<'_>,
+    event: &str,
+    at: Timestamp,
+    about: impl ExactSizeIterator<Item = (String, Option<String>)>,
+) -> Result<(), StoreError> {
+    let places = rows("$2, $1, ", 3, 2, about.len());
+    let mut values = vec![at.as_millisecond().into(), event.into()];
+    values.extend(about.flat_map(|(submission, rule)| [submission.into(), rule.into()]));
+    let sql = format!("INSERT INTO leaf (event, at, submission, rule) VALUES {places}");
+    tx.execute(&sql, &values).map(drop)
+}
+
 /// Event data as it waits in the outbox.
 pub(crate) fn text_of(data: &EventData) -> String {
     serde_json::to_string(data).expect("event data is plain JSON")
@@ -186,15 +200,8 @@ pub(crate) fn text_of(data: &EventData) -> String {
 /// of either.
 pub(crate) fn record_ends(tx: &mut Tx<'_>, ended: &[SubmissionFacts], at: Timestamp) -> Result<(), StoreError> {
     let word = SiteEvent::Deleted.as_str();
-    let mut values = vec![at.as_millisecond().into(), word.into()];
-    values.extend(
-        ended
-            .iter()
-            .flat_map(|facts| [facts.id.as_str().into(), facts.rule.clone().into()]),
-    );
-    let places = rows("$2, $1, ", 3, 2, ended.len());
-    let sql = format!("INSERT INTO leaf (event, at, submission, rule) VALUES {places}");
-    tx.execute(&sql, &values)?;
+    let about = ended.iter().map(|facts| (facts.id.clone(), facts.rule.clone()));
+    leaves(tx, word, at, about)?;
 
     let mut values = vec![at.as_millisecond().into(), word.into()];
     values.extend(ended.iter().flat_map(SubmissionFacts::told_as));

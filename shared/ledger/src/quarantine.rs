@@ -4,13 +4,13 @@ use domain::quarantine::QuarantineReason;
 use domain::{DepartmentId, FormId, SiteId, SubmissionId};
 use jiff::Timestamp;
 use serde::Serialize;
-use store::rows::{groups, row, rows};
+use store::rows::{groups, row};
 use store::{Row, StoreError, Tx, Value};
 
 use crate::act::{DecideError, as_expected, of_departments};
 use crate::counter::{Counter, Scope};
 use crate::intake::add_duty;
-use crate::outbox::{EventData, SiteEvent, leaf, tell};
+use crate::outbox::{EventData, SiteEvent, leaf, leaves, tell};
 use crate::read::time;
 use crate::{Ledger, NewDuty};
 
@@ -489,13 +489,8 @@ fn discard(
         }
     }
     for group in groups(&discarded) {
-        let mut values = vec![now.as_millisecond().into()];
-        values.extend(group.iter().map(|id: &SubmissionId| id.to_string().into()));
-        let places = rows("'quarantine_discarded', $1, ", 2, 1, group.len());
-        tx.execute(
-            &format!("INSERT INTO leaf (event, at, submission) VALUES {places}"),
-            &values,
-        )?;
+        let about = group.iter().map(|id: &SubmissionId| (id.to_string(), None));
+        leaves(tx, "quarantine_discarded", now, about)?;
     }
     Ok(discarded)
 }

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use worker::HEARD;
 
 use crate::{Because, Desk, away, unavailable};
 
-/// A service that was not heard of for so long does not run.
-pub(crate) const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked for.

@@ -5,20 +5,17 @@ use std::cmp::Reverse;
 use anyhow::Context as _;
 use domain::{State, SubmissionId};
 use evidence::{Certificate, logs_in};
-use jiff::SignedDuration;
 use ledger::requests::{FIND_BY_UUID, SiteUuid};
 use ledger::{ActFilter, ActRow, Figures, Pause, SubmissionFilter, SubmissionView, WorkerRow};
 use runtime::Exit;
 use serde::Serialize;
 use serde_json::Value;
+use worker::{HEARD, REMEMBERED};
 
 use crate::args::{Acts, Id, Submissions};
-use crate::ask::HEARD;
 use crate::{Because, Call, Desk, ask, data, forbidden, times, unavailable, usage};
 
-/// For so long a worker that ended without saying so is shown: as long as its row is kept.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
-/// So many of them are shown: one that is started and killed again and again leaves many.
+/// So many workers that ended without saying so are shown: one that is started and killed again and again leaves many.
 const SILENT: usize = 20;
 
 /// The conservation figures, who works, and what rests.

@@ -24,6 +24,6 @@ pub use open::{Keys, ledger, letters, link, signer, vault};
 pub use opentelemetry::trace::SpanKind;
 pub use past::{another_past, behind, refuse_another_past};
 pub use pauses::Pauses;
-pub use presence::{Presence, work};
+pub use presence::{HEARD, Presence, REMEMBERED, work};
 pub use retry::pause;
 pub use traces::{Exporting, Fact, Step, Traces, traces};

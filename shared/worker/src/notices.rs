@@ -84,13 +84,16 @@ impl Notices {
         self.make(None, input).await
     }
 
-    /// Destroys the key of a notice that is not to be sent after all: what it spoke of was told by another replica, or is
-    /// past. A process that dies before this leaves a key without data, which the sweep finds.
+    /// Destroys the key of a notice that the ledger did not keep: what it spoke of was told by another replica, or is past.
+    /// A process that dies before this leaves a key without data, which the sweep finds.
     ///
     /// # Errors
     ///
     /// Where the key may still be there.
-    pub async fn withdraw(&self, notice: DutyId) -> anyhow::Result<()> {
+    pub async fn withdraw_unless(&self, kept: bool, notice: DutyId) -> anyhow::Result<()> {
+        if kept {
+            return Ok(());
+        }
         Ok(self.vault.destroy_one(notice.0, Purpose::Mail).await?)
     }
 

@@ -21,8 +21,10 @@ const STILL: Duration = Duration::from_mins(1);
 /// So soon work counts as hanging in a test, which cannot wait for as long as a service may.
 const IMPATIENT: Duration = Duration::from_secs(5);
 
+/// A worker that was not heard of for so long does not run.
+pub const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// How long a worker that is not heard of is remembered.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 /// A service's work, which counts as hanging where some is in hand and nothing of it gets on for so long.
 #[must_use]

@@ -13,6 +13,7 @@ use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions}
 use lapin::types::FieldTable;
 use serde_json::{Value, json};
 
+use crate::operations::ALL as SERVICES;
 use crate::{canary_console, traces};
 
 /// Everything that is sent to an exchange from now on, as `exchange: body`.
@@ -198,13 +199,6 @@ fn lasting() -> Vec<Message> {
     ]
 }
 
-const SERVICES: [&str; 5] = [
-    "kvit-intake",
-    "kvit-mailer",
-    "kvit-journaliser",
-    "kvit-scheduler",
-    "kvit-console",
-];
 /// The console works at no submission, and tells of none.
 const TRACED: usize = 4;
 

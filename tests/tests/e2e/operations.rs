@@ -13,8 +13,8 @@ use runtime::metric::METRICS;
 use serde_json::{Value, json};
 
 const SERVICES: [&str; 3] = ["kvit-intake", "kvit-mailer", "kvit-scheduler"];
-/// With those through which no mail goes.
-const ALL: [&str; 5] = [
+/// With those through which no mail goes, the console last.
+pub(crate) const ALL: [&str; 5] = [
     SERVICES[0],
     SERVICES[1],
     SERVICES[2],
@@ -173,6 +173,15 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// Listens in the bed's folder; answers where, too.
+    fn listen(bed: &TestBed, name: &str) -> anyhow::Result<(Self, String)> {
+        let path = bed.path(name);
+        let socket = UnixDatagram::bind(&path)?;
+        socket.set_nonblocking(true)?;
+        let told = String::new();
+        Ok((Self { socket, told }, path.display().to_string()))
+    }
+
     /// Takes what has been told meanwhile.
     fn hear(&mut self) {
         let mut buffer = [0; 4096];
@@ -196,14 +205,7 @@ impl Supervisor {
 async fn systemd_hears_that_a_service_runs_lives_and_stops() -> anyhow::Result<()> {
     let bed = TestBed::prepare().await?;
     for name in ALL {
-        let path = bed.path(&format!("{name}.notify"));
-        let socket = UnixDatagram::bind(&path)?;
-        socket.set_nonblocking(true)?;
-        let mut supervisor = Supervisor {
-            socket,
-            told: String::new(),
-        };
-        let path = path.display().to_string();
+        let (mut supervisor, path) = Supervisor::listen(&bed, &format!("{name}.notify"))?;
         let environment = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "2000000")];
         let mut program = bed.spawn_with(name, &environment).await?;
         supervisor.until_told("READY=1").await?;
@@ -271,14 +273,7 @@ async fn a_mailer_whose_relay_is_away_is_kept_alive() -> anyhow::Result<()> {
     .await?;
     let running = bed.run(&[Service::Intake]).await?;
     bed.post(&numbered(1)).await?;
-    let path = bed.path("notify");
-    let socket = UnixDatagram::bind(&path)?;
-    socket.set_nonblocking(true)?;
-    let mut supervisor = Supervisor {
-        socket,
-        told: String::new(),
-    };
-    let path = path.display().to_string();
+    let (mut supervisor, path) = Supervisor::listen(&bed, "notify")?;
     let environment = [
         ("NOTIFY_SOCKET", path.as_str()),
         ("WATCHDOG_USEC", "2000000"),

@@ -8,10 +8,10 @@ use std::process::Command;
 use anyhow::ensure;
 use jiff::SignedDuration;
 use kvit_cli::demo::inbox::{Behaviour, Times};
-use kvit_tests::{Engine, Message, Peers, Program, TestBed, kvit, opened, report, seen, until};
+use kvit_tests::{Engine, Message, Peers, Program, TestBed, kvit, ledger_at, opened, report, seen, until};
 use runtime::Loaded;
 use serde_json::{Value, json};
-use store::{Journal, Options, Store, StoreError};
+use store::{Store, StoreError};
 use uuid::Uuid;
 use vault::{Purpose, Vault};
 
@@ -99,14 +99,7 @@ struct Sealed {
 
 /// A ledger's file as it lies, to be read.
 pub(crate) fn file(ledger: &Path) -> anyhow::Result<Store> {
-    let options = Options {
-        schema: "kvit",
-        journal: Journal::Wal,
-        migrations: &[],
-        writers: 1,
-        readers: 1,
-    };
-    Ok(Store::new(&format!("sqlite:{}", ledger.display()).parse()?, options))
+    Ok(ledger_at(&format!("sqlite:{}", ledger.display()).parse()?))
 }
 
 async fn payloads(copy: &Path) -> anyhow::Result<Vec<Sealed>> {

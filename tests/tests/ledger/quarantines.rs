@@ -4,8 +4,8 @@ use anyhow::Context as _;
 use domain::quarantine::QuarantineReason;
 use domain::{DutyKind, SubmissionId};
 use futures::future::{join_all, try_join_all};
+use kvit_tests::ledger_at;
 use ledger::{Arrival, Counter, DecideError, NewQuarantined, NewSubmission, QuarantineFilter, Recorded};
-use store::{Journal, Options, Store};
 
 use crate::bed::{Bed, arrival, at, both, duty, message, site};
 
@@ -170,19 +170,12 @@ fn waiting() -> QuarantineFilter {
 
 /// Puts so many aside at once, as copies of this one.
 async fn copy(bed: &Bed, of: SubmissionId, count: i64) -> anyhow::Result<()> {
-    let options = Options {
-        schema: "kvit",
-        journal: Journal::Wal,
-        migrations: &[],
-        writers: 1,
-        readers: 1,
-    };
     let sql = "WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $2)
         INSERT INTO quarantine (id, site, form, department, test, reason, state, bytes, received_at, body, epoch, sealed)
         SELECT '00000000-0000-7000-8000-' || substr('000000000000' || CAST(i AS TEXT), length(CAST(i AS TEXT)) + 1, 12),
             site, form, department, test, reason, state, bytes, received_at, body, epoch, sealed
         FROM n, quarantine WHERE id = $1";
-    let store = Store::new(&bed.url, options);
+    let store = ledger_at(&bed.url);
     let copied = store.write(move |tx| tx.execute(sql, &[of.to_string().into(), count.into()]));
     anyhow::ensure!(copied.await? == u64::try_from(count)?);
     Ok(())

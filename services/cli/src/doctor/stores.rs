@@ -6,12 +6,10 @@ use ledger::{Ledger, WorkerRow};
 use runtime::{Clock, Loaded};
 use uuid::Uuid;
 use vault::{Purpose, Vault, VaultError};
-use worker::Keys;
+use worker::{HEARD, Keys};
 
 use super::{Probe, evidence, expiry};
 
-/// A service that was not heard of for so long does not run.
-const HEARD: SignedDuration = SignedDuration::from_secs(15);
 /// Services on other machines may be ahead of this machine's clock by so much.
 const DISORDER: SignedDuration = SignedDuration::from_secs(5);
 /// What one installation runs.

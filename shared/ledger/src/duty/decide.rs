@@ -7,7 +7,7 @@ use store::{Row, StoreError, Tx, Value};
 
 use super::settle::{Outcome, settle};
 use crate::Ledger;
-use crate::act::{DecideError, as_expected, of_departments};
+use crate::act::{DecideError, as_expected, conditions, of_departments};
 use crate::outbox::leaf_of_duty;
 use crate::read::time;
 
@@ -76,33 +76,21 @@ const VIEW: &str = "SELECT duty.id, duty.submission, submission.reference, submi
 /// The department that a duty concerns.
 const DEPARTMENT: &str = "COALESCE(duty.department, submission.department)";
 
-/// The statement's condition for a filter, after another, and its values. What is not asked for is not in it, so that an
-/// engine joins and looks up only what it must.
+/// The statement's condition for a filter, after another, and its values.
 fn matches(filter: &DutyFilter) -> (String, Vec<Value>) {
-    let asked = [
-        ("duty.id =", &filter.id),
-        ("duty.submission =", &filter.submission),
-        ("duty.kind =", &filter.kind),
-        ("duty.state =", &filter.state),
-        ("duty.reason =", &filter.reason),
-        ("submission.form =", &filter.form),
-        ("submission.site =", &filter.site),
-        ("duty.id <", &filter.after),
-    ];
-    let asked = asked
-        .into_iter()
-        .filter_map(|(what, text)| Some((what, text.clone()?.into())));
-    let since = filter
-        .since
-        .map(|at| ("duty.created_at >=", at.as_millisecond().into()));
-    let (conditions, values): (Vec<_>, Vec<_>) = (1..)
-        .zip(asked.chain(since))
-        .map(|(n, (what, value))| (format!(" AND {what} ${n}"), value))
-        .unzip();
-    (
-        conditions.concat() + &of_departments(DEPARTMENT, &filter.departments),
-        values,
-    )
+    let text = |text: &Option<String>| text.clone().map(Into::into);
+    let (conditions, values) = conditions([
+        ("duty.id =", text(&filter.id)),
+        ("duty.submission =", text(&filter.submission)),
+        ("duty.kind =", text(&filter.kind)),
+        ("duty.state =", text(&filter.state)),
+        ("duty.reason =", text(&filter.reason)),
+        ("submission.form =", text(&filter.form)),
+        ("submission.site =", text(&filter.site)),
+        ("duty.id <", text(&filter.after)),
+        ("duty.created_at >=", filter.since.map(|at| at.as_millisecond().into())),
+    ]);
+    (conditions + &of_departments(DEPARTMENT, &filter.departments), values)
 }
 
 fn view(row: &Row) -> Result<DutyRow, StoreError> {
