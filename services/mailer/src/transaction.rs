@@ -129,7 +129,7 @@ fn of_sender(error: RelayError) -> RelayError {
 /// A mail as DATA wants it: no line that could end it but the last (RFC 5321, section 4.5.2).
 fn data(body: &str) -> String {
     let mut data = String::with_capacity(body.len() + body.len() / 64 + 8);
-    for line in body.split_inclusive("\r\n") {
+    for line in body.split_inclusive('\n') {
         if line.starts_with('.') {
             data.push('.');
         }

@@ -1,5 +1,7 @@
 //! Telling one complete OpenPGP message from everything else, without a key.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sequoia_openpgp::Packet;
 use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse};
 
@@ -12,28 +14,22 @@ pub(crate) fn is_one_block(text: &str) -> bool {
     text.starts_with(BEGIN) && text.ends_with(END) && text.matches("-----BEGIN").count() == 1
 }
 
-/// Whether the lines are one armored block as [`crate::encrypt`] writes it: no armor headers (they are plaintext),
-/// nothing but base64 between the marks.
-pub(crate) fn is_bare_block(lines: &[&str]) -> bool {
+/// The octets of one armored block as [`crate::encrypt`] writes it: no armor headers (they are plaintext), nothing but
+/// base64 between the marks. Its checksum is not looked at (RFC 9580, 6.1).
+pub(crate) fn bare_block(lines: &[&str]) -> Option<Vec<u8>> {
     let [BEGIN, "", data @ .., END] = lines else {
-        return false;
+        return None;
     };
     let data = match data {
         [data @ .., checksum] if checksum.len() == 5 && checksum.starts_with('=') => data,
         data => data,
     };
-    let Some((last, full)) = data.split_last() else {
-        return false;
-    };
-    let is_base64 = |line: &str| {
-        line.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
-    };
-    let unpadded = last
-        .strip_suffix("==")
-        .or_else(|| last.strip_suffix('='))
-        .unwrap_or(last);
-    !unpadded.is_empty() && is_base64(unpadded) && full.iter().all(|line| !line.is_empty() && is_base64(line))
+    if data.is_empty() || data.iter().any(|line| line.is_empty()) {
+        return None;
+    }
+    let octets = STANDARD.decode(data.concat()).ok()?;
+    // A packet's first bit is set (RFC 9580, 4.2); of what has it not, the parser would try whether it is armored again.
+    octets.first().is_some_and(|first| first & 0x80 != 0).then_some(octets)
 }
 
 /// The least that a `SEIPDv1` container of AES can hold: version, block and check octets, and the MDC packet. Given less,
