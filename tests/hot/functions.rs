@@ -9,6 +9,7 @@ use domain::form::UnknownFields;
 use domain::lineage::Order;
 use domain::submission::Kind;
 use domain::{DutyId, DutyKind, DutyState, EmailAddress, Form, Language, Reference, Submission, SubmissionId, Words};
+use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use kvit_intake::check::{Checked, check};
 use kvit_intake::shapes::{Headers, Incoming, Limits, SiteRules, read};
@@ -160,7 +161,8 @@ fn checked(incoming: &Incoming, form: &Form) -> anyhow::Result<Checked> {
         .context("the message is refused")
 }
 
-/// Claims so many of a ledger's duties; or settles them, when all are claimed.
+/// Claims so many of a ledger's duties, together as the mailer does when it has much to do; or settles them, when all are
+/// claimed.
 fn on_a_ledger(function: &str, times: usize) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -175,13 +177,16 @@ fn on_a_ledger(function: &str, times: usize) -> anyhow::Result<()> {
         }
         let until = now() + SignedDuration::from_secs(60);
         let claims = if function == "settle" { DUTIES } else { times };
-        for duty in &duties[..claims] {
-            ledger.claim(*duty, worker, now(), until).await?.context("a claim")?;
-        }
+        let claimed = duties[..claims]
+            .iter()
+            .map(|duty| ledger.claim(*duty, worker, now(), until));
+        let claimed: Option<Vec<_>> = try_join_all(claimed).await?.into_iter().collect();
+        claimed.context("a claim for each")?;
         if function == "settle" {
-            for duty in &duties[..times] {
-                ledger.settle(*duty, worker, Outcome::Done, None, now()).await?;
-            }
+            let done = duties[..times]
+                .iter()
+                .map(|duty| ledger.settle(*duty, worker, Outcome::Done, None, now()));
+            try_join_all(done).await?;
         }
         Ok(())
     })

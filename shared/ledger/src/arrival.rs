@@ -1,24 +1,47 @@
 //! Counting what arrives: repeats, drafts, deletions on the site, withdrawals. Each in one transaction with its effect.
 
+use std::collections::BTreeMap;
+
 use domain::event::{Dated, Dates, Source};
 use domain::{DutyKind, SubmissionId};
 use jiff::Timestamp;
 use store::{Row, StoreError, Tx};
 
-use crate::counter::{Counter, Scope};
+use crate::counter::{Counter, Counts, Scope};
+use crate::duty::add::add_duty;
 use crate::facts::SubmissionFacts;
-use crate::intake::add_duty;
-use crate::outbox::{EventData, SiteEvent, leaf, tell};
+use crate::outbox::{EventData, SiteEvent, Told, leaf, tell};
 use crate::read::time;
 use crate::{Arrival, Ledger, NewDuty};
 
 /// Counts an arrival and what it came to, or moves that of a message that was put aside to where it belongs.
 pub(crate) fn arrive(tx: &mut Tx<'_>, arrival: &Arrival, came_to: Counter, now: Timestamp) -> Result<(), StoreError> {
-    match arrival.was_quarantined {
-        Some(id) => crate::quarantine::leave(tx, id, now)?,
-        None => note_sequence(tx, arrival)?,
+    let mut counts = Counts::default();
+    arrive_all(tx, &[(arrival, now)], came_to, &mut counts)?;
+    counts.add(tx)
+}
+
+/// As [`arrive`], of several that came to the same; the counts are the caller's to add.
+pub(crate) fn arrive_all<'a>(
+    tx: &mut Tx<'_>,
+    arrivals: &[(&'a Arrival, Timestamp)],
+    came_to: Counter,
+    counts: &mut Counts<'a>,
+) -> Result<(), StoreError> {
+    // Sites in one order, so that no replica waits for one that waits for it.
+    let mut sequences: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for (arrival, now) in arrivals {
+        match (arrival.was_quarantined, arrival.sequence) {
+            (Some(id), _) => crate::quarantine::leave(tx, id, *now)?,
+            (None, Some(sequence)) => sequences.entry(arrival.site.as_str()).or_default().push(sequence),
+            (None, None) => {}
+        }
+        counts.count(scope(arrival), Counter::Arrived, 1);
+        counts.count(scope(arrival), came_to, 1);
     }
-    scope(arrival).add_to(tx, &[Counter::Arrived, came_to], 1)
+    sequences
+        .into_iter()
+        .try_for_each(|(site, sequences)| note_sequences(tx, site, &sequences))
 }
 
 pub(crate) fn scope(arrival: &Arrival) -> Scope<'_> {
@@ -29,22 +52,34 @@ pub(crate) fn scope(arrival: &Arrival) -> Scope<'_> {
     }
 }
 
-/// Notes the site's running number; a number that skips some is a gap, and one that comes late fills one.
-pub(crate) fn note_sequence(tx: &mut Tx<'_>, arrival: &Arrival) -> Result<(), StoreError> {
-    let Some(sequence) = arrival.sequence else {
+/// Notes a site's running numbers, in the order in which they came; a number that skips some is a gap, and one that comes
+/// late fills one.
+fn note_sequences(tx: &mut Tx<'_>, site: &str, sequences: &[i64]) -> Result<(), StoreError> {
+    let read = "SELECT highest, gaps FROM site_sequence WHERE site = $1";
+    let mut known = tx.one_for_update(read, &[site.into()])?;
+    let mut news = sequences.iter();
+    if known.is_none()
+        && let Some(first) = news.as_slice().first()
+    {
+        let begun = tx.execute(
+            "INSERT INTO site_sequence (site, highest, gaps) VALUES ($1, $2, 0) ON CONFLICT (site) DO NOTHING",
+            &[site.into(), (*first).into()],
+        )?;
+        // Another replica may have begun meanwhile; then the first is as the others.
+        if begun > 0 {
+            news.next();
+        }
+        known = tx.one_for_update(read, &[site.into()])?;
+    }
+    let Some(row) = known else { return Ok(()) };
+    let before = (row.int(0)?, row.int(1)?);
+    let after = news.fold(before, |(highest, gaps), sequence| {
+        next_sequence(highest, gaps, *sequence)
+    });
+    if after == before {
         return Ok(());
-    };
-    let site = arrival.site.as_str();
-    let first = tx.execute(
-        "INSERT INTO site_sequence (site, highest, gaps) VALUES ($1, $2, 0) ON CONFLICT (site) DO NOTHING",
-        &[site.into(), sequence.into()],
-    )?;
-    let row = tx.one_for_update(
-        "SELECT highest, gaps FROM site_sequence WHERE site = $1",
-        &[site.into()],
-    )?;
-    let (0, Some(row)) = (first, row) else { return Ok(()) };
-    let (highest, gaps) = next_sequence(row.int(0)?, row.int(1)?, sequence);
+    }
+    let (highest, gaps) = after;
     tx.execute(
         "UPDATE site_sequence SET highest = $2, gaps = $3 WHERE site = $1",
         &[site.into(), highest.into(), gaps.into()],
@@ -86,14 +121,14 @@ impl Ledger {
             )?;
             let reference = row.map(|row| row.text(0).map(str::to_owned)).transpose()?;
             let data = EventData::of(&arrival.ids, Some(id.to_string()), reference);
-            tell(
-                tx,
-                arrival.site.as_str(),
-                arrival.form.as_str(),
-                SiteEvent::Duplicate,
-                now,
-                &data,
-            )
+            let told = Told {
+                site: arrival.site.as_str(),
+                form: arrival.form.as_str(),
+                event: SiteEvent::Duplicate,
+                at: now,
+                data: &data,
+            };
+            tell(tx, &[told])
         })
         .await
     }

@@ -1,6 +1,8 @@
 //! What is counted as it happens, in the transaction in which it happens.
 
-use store::rows::rows;
+use std::collections::BTreeMap;
+
+use store::rows::{groups, rows};
 use store::{StoreError, Tx, Value};
 
 /// A figure of the conservation equations, or one that the equations leave to be counted.
@@ -51,27 +53,46 @@ pub(crate) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Adds to the row of the writing connection, so that no writer waits for another's count.
+    /// Adds to one counter.
     pub(crate) fn add(&self, tx: &mut Tx<'_>, counter: Counter, by: i64) -> Result<(), StoreError> {
-        self.add_to(tx, &[counter], by)
+        let mut counts = Counts::default();
+        counts.count(*self, counter, by);
+        counts.add(tx)
+    }
+}
+
+/// What is to be added to counters.
+#[derive(Default)]
+pub(crate) struct Counts<'a>(BTreeMap<(&'static str, Scope<'a>), i64>);
+
+impl<'a> Counts<'a> {
+    /// Counts so many more.
+    pub(crate) fn count(&mut self, scope: Scope<'a>, counter: Counter, by: i64) {
+        *self.0.entry((counter.as_str(), scope)).or_default() += by;
     }
 
-    /// As [`Scope::add`], to each of several counters, of which no two are the same.
-    pub(crate) fn add_to(&self, tx: &mut Tx<'_>, counters: &[Counter], by: i64) -> Result<(), StoreError> {
+    /// Adds to the rows of the writing connection, so that no writer waits for another's count: a statement for many.
+    pub(crate) fn add(self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let lane = tx.lane();
-        let mut values = vec![
-            self.site.into(),
-            self.form.into(),
-            self.test.into(),
-            lane.into(),
-            by.into(),
-        ];
-        let places = rows("$1, $2, $3, $4, $5, ", values.len() + 1, 1, counters.len());
-        values.extend(counters.iter().map(|counter| Value::from(counter.as_str())));
-        let sql = format!(
-            "INSERT INTO counter (site, form, test, shard, value, name) VALUES {places}
-             ON CONFLICT (name, site, form, test, shard) DO UPDATE SET value = counter.value + $5"
-        );
-        tx.execute(&sql, &values).map(drop)
+        for group in groups(&self.0.into_iter().collect::<Vec<_>>()) {
+            let mut values = vec![lane.into()];
+            for ((name, scope), by) in group {
+                let own: [Value; 5] = [
+                    (*name).into(),
+                    scope.site.into(),
+                    scope.form.into(),
+                    scope.test.into(),
+                    (*by).into(),
+                ];
+                values.extend(own);
+            }
+            let sql = format!(
+                "INSERT INTO counter (shard, name, site, form, test, value) VALUES {}
+                 ON CONFLICT (name, site, form, test, shard) DO UPDATE SET value = counter.value + excluded.value",
+                rows("$1, ", 2, 5, group.len())
+            );
+            tx.execute(&sql, &values)?;
+        }
+        Ok(())
     }
 }

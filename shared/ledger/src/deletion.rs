@@ -1,17 +1,17 @@
 //! Deletion, in the order that a crash cannot spoil: payloads, then keys (the vault's part), then the tombstone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use domain::disposal::{DutyFacts, EventFacts, Hold};
 use domain::{Disposal, DutyKind, SubmissionId, disposal};
 use jiff::Timestamp;
-use store::rows::{groups, row};
+use store::rows::{groups, padded, row};
 use store::{StoreError, Tx, Value};
 
 use crate::Ledger;
-use crate::counter::{Counter, Scope};
+use crate::counter::{Counter, Counts};
 use crate::facts::SubmissionFacts;
-use crate::outbox::{SiteEvent, leaf, record_ends};
+use crate::outbox::{SiteEvent, record_all};
 use crate::read::time;
 use crate::registration::end_unextracted;
 
@@ -22,13 +22,19 @@ pub(crate) fn judge(tx: &mut Tx<'_>, id: &str, now: Timestamp) -> Result<Option<
 }
 
 fn judge_by(tx: &mut Tx<'_>, facts: &SubmissionFacts, now: Timestamp) -> Result<Disposal, StoreError> {
+    let duties = duty_facts(tx, &[facts])?;
+    judge_of(tx, facts, duties.get(&facts.id).map_or(&[], Vec::as_slice), now)
+}
+
+fn judge_of(
+    tx: &mut Tx<'_>,
+    facts: &SubmissionFacts,
+    duties: &[DutyFacts],
+    now: Timestamp,
+) -> Result<Disposal, StoreError> {
     let event = facts.event.as_deref().map(|event| event_facts(tx, event)).transpose()?;
     let holds: &[Hold] = if facts.is_frozen { &[Hold] } else { &[] };
-    let mut duties = duty_facts(tx, &facts.id)?;
-    if failpoint::mutant("purge_ignores_a_duty") {
-        duties.retain(|duty| duty.kind != DutyKind::Receipt);
-    }
-    Ok(disposal(facts.kind, &duties, event.flatten(), holds, now))
+    Ok(disposal(facts.kind, duties, event.flatten(), holds, now))
 }
 
 fn event_facts(tx: &mut Tx<'_>, event: &str) -> Result<Option<EventFacts>, StoreError> {
@@ -42,45 +48,77 @@ fn event_facts(tx: &mut Tx<'_>, event: &str) -> Result<Option<EventFacts>, Store
     .transpose()
 }
 
-fn duty_facts(tx: &mut Tx<'_>, id: &str) -> Result<Vec<DutyFacts>, StoreError> {
-    let rows = tx.query(
-        "SELECT kind, state, reason FROM duty WHERE submission = $1 ORDER BY id",
-        &[id.into()],
-    )?;
-    rows.iter()
-        .map(|row| {
-            Ok(DutyFacts {
-                kind: row.parse(0)?,
-                state: row.parse(1)?,
-                reason: row.opt_text(2)?.and_then(|reason| reason.parse().ok()),
-            })
-        })
-        .collect()
+/// The duties of each of these submissions, by its id.
+fn duty_facts(tx: &mut Tx<'_>, of: &[&SubmissionFacts]) -> Result<HashMap<String, Vec<DutyFacts>>, StoreError> {
+    let mut duties: HashMap<String, Vec<DutyFacts>> = HashMap::new();
+    for ids in padded(of.iter().map(|facts| facts.id.as_str().into()).collect()) {
+        let places = row(1, ids.len());
+        let sql =
+            format!("SELECT submission, kind, state, reason FROM duty WHERE submission IN ({places}) ORDER BY id");
+        for row in tx.query(&sql, &ids)? {
+            let duty = DutyFacts {
+                kind: row.parse(1)?,
+                state: row.parse(2)?,
+                reason: row.opt_text(3)?.and_then(|reason| reason.parse().ok()),
+            };
+            if duty.kind == DutyKind::Receipt && failpoint::mutant("purge_ignores_a_duty") {
+                continue;
+            }
+            duties.entry(row.text(0)?.to_owned()).or_default().push(duty);
+        }
+    }
+    Ok(duties)
 }
 
 /// Begins the deletion of a submission that is reserved, where disposal says so: step (a). Answers whether it began.
 pub(crate) fn begin(tx: &mut Tx<'_>, reserved: &SubmissionFacts, now: Timestamp) -> Result<bool, StoreError> {
-    if !reserved.is_open() {
-        return Ok(false);
+    Ok(!begin_all(tx, &[reserved], now)?.is_empty())
+}
+
+/// As [`begin`], of several; answers which began.
+pub(crate) fn begin_all(
+    tx: &mut Tx<'_>,
+    reserved: &[&SubmissionFacts],
+    now: Timestamp,
+) -> Result<Vec<SubmissionId>, StoreError> {
+    let open: Vec<&SubmissionFacts> = reserved.iter().copied().filter(|facts| facts.is_open()).collect();
+    let duties = duty_facts(tx, &open)?;
+    let mut gone: BTreeMap<&str, Vec<&SubmissionFacts>> = BTreeMap::new();
+    for facts in open {
+        let duties = duties.get(&facts.id).map_or(&[][..], Vec::as_slice);
+        if let Disposal::Delete(rule) = judge_of(tx, facts, duties, now)? {
+            gone.entry(rule.as_str()).or_default().push(facts);
+        }
     }
-    let Disposal::Delete(rule) = judge_by(tx, reserved, now)? else {
-        return Ok(false);
-    };
-    let id = reserved.id.as_str();
-    let begun = tx.execute(
-        "UPDATE submission SET state = 'deleting', rule = $2 WHERE id = $1 AND state = 'open'",
-        &[id.into(), rule.as_str().into()],
-    )?;
-    if begun == 0 {
-        return Ok(false);
+    let mut begun = Vec::new();
+    for (rule, gone) in gone {
+        for ids in padded(gone.iter().map(|facts| facts.id.as_str().into()).collect()) {
+            begin_by(tx, rule, ids)?;
+        }
+        let gone: Vec<_> = gone.into_iter().map(|facts| (facts, Some(rule))).collect();
+        record_all(tx, SiteEvent::Delivered, &gone, now)?;
+        begun.extend(
+            gone.iter()
+                .filter_map(|(facts, _)| facts.id.parse::<SubmissionId>().ok()),
+        );
     }
+    Ok(begun)
+}
+
+/// Marks submissions that are reserved and open as going by this rule, and deletes their payloads.
+fn begin_by(tx: &mut Tx<'_>, rule: &str, ids: Vec<Value>) -> Result<(), StoreError> {
+    let places = row(1, ids.len());
     tx.execute(
-        "DELETE FROM payload WHERE owner = $1 AND purpose <> 'journal'",
-        &[id.into()],
+        &format!("DELETE FROM payload WHERE owner IN ({places}) AND purpose <> 'journal'"),
+        &ids,
     )?;
-    leaf(tx, Some(id), "delivered", now, Some(rule.as_str()), None)?;
-    reserved.tell(tx, SiteEvent::Delivered, now)?;
-    Ok(true)
+    let places = row(2, ids.len());
+    let values: Vec<Value> = [rule.into()].into_iter().chain(ids).collect();
+    tx.execute(
+        &format!("UPDATE submission SET state = 'deleting', rule = $1 WHERE id IN ({places})"),
+        &values,
+    )
+    .map(drop)
 }
 
 /// How many registrations time and duties let go before this, and are there all the same: of submissions that are not
@@ -351,12 +389,11 @@ fn finish(tx: &mut Tx<'_>, ended: &[SubmissionFacts], now: Timestamp) -> Result<
     );
     tx.execute(&sql, &values)?;
     // A restore that was cut short may have counted some by their leaves.
-    let mut counts: BTreeMap<Scope<'_>, i64> = BTreeMap::new();
+    let mut counts = Counts::default();
     for facts in ended.iter().filter(|facts| !facts.is_counted) {
-        *counts.entry(facts.scope()).or_default() += 1;
+        counts.count(facts.scope(), Counter::Deleted, 1);
     }
-    for (scope, count) in counts {
-        scope.add(tx, Counter::Deleted, count)?;
-    }
-    record_ends(tx, ended, now)
+    counts.add(tx)?;
+    let ended: Vec<_> = ended.iter().map(|facts| (facts, facts.rule.as_deref())).collect();
+    record_all(tx, SiteEvent::Deleted, &ended, now)
 }

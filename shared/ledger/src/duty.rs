@@ -1,9 +1,10 @@
 //! Duties: what is owed, who has it in hand, how it ended, and what a person may do with it.
 
-mod claim;
+pub(crate) mod add;
+pub(crate) mod claim;
 mod decide;
 mod held;
-mod settle;
+pub(crate) mod settle;
 mod untold;
 
 use domain::{DutyId, DutyKind};
@@ -17,7 +18,7 @@ pub use untold::{CertificateEnd, UntoldHeld};
 
 pub(crate) use settle::settle;
 
-use crate::intake::add_duty;
+use crate::duty::add::add_duty;
 use crate::pause::not_paused;
 use crate::{Ledger, NewDuty};
 

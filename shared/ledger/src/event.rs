@@ -254,7 +254,7 @@ impl Ledger {
                 ],
             )?;
             for duty in &notices {
-                crate::intake::add_duty(tx, None, duty, now)?;
+                crate::duty::add::add_duty(tx, None, duty, now)?;
             }
             if notices.is_empty() {
                 return Ok(());

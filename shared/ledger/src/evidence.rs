@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use store::rows::groups;
-use store::{StoreError, Tx};
+use store::rows::{groups, row};
+use store::{StoreError, Tx, Value};
 
 use crate::read::time;
 use crate::{Ledger, WorkerId};
@@ -266,19 +266,21 @@ fn place(tx: &mut Tx<'_>, leaves: &[i64], year: i16, base: &str) -> Result<(), S
          ON CONFLICT (year) DO UPDATE SET size = evidence_log.size + $3",
         &[year_value.into(), format!("{base}/{year}").into(), count.into()],
     )?;
-    let row = tx.one("SELECT size FROM evidence_log WHERE year = $1", &[year_value.into()])?;
-    let first = row.map_or(Ok(count), |row| row.int(0))? - count;
+    let size = tx.one("SELECT size FROM evidence_log WHERE year = $1", &[year_value.into()])?;
+    let first = size.map_or(Ok(count), |row| row.int(0))? - count;
     let places: Vec<(i64, i64)> = leaves.iter().copied().zip(first..).collect();
     for group in groups(&places) {
+        let count = group.len();
         let mut values = vec![year_value.into()];
-        values.extend(group.iter().flat_map(|(seq, place)| [(*seq).into(), (*place).into()]));
-        // Both engines call the columns of a list of values so.
-        let listed =
-            (0..group.len()).map(|at| format!("(CAST(${} AS BIGINT), CAST(${} AS BIGINT))", 2 * at + 2, 2 * at + 3));
-        let listed: Vec<String> = listed.collect();
+        values.extend(group.iter().map(|(seq, _)| Value::from(*seq)));
+        values.extend(group.iter().map(|(_, place)| Value::from(*place)));
+        // A join with a list of places would be planned by how many leaves there were at first, and read all of them later.
+        let case = |at: usize| format!("WHEN ${} THEN CAST(${} AS BIGINT)", at + 2, at + 2 + count);
+        let cases: Vec<String> = (0..count).map(case).collect();
         let sql = format!(
-            "UPDATE leaf SET log_year = $1, log_index = place.column2 FROM (VALUES {}) AS place WHERE leaf.seq = place.column1",
-            listed.join(", ")
+            "UPDATE leaf SET log_year = $1, log_index = CASE seq {} END WHERE seq IN ({})",
+            cases.join(" "),
+            row(2, count)
         );
         tx.execute(&sql, &values)?;
     }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use store::{Row, StoreError, Tx};
 use uuid::Uuid;
 
+use crate::duty::add::add_duty;
 use crate::event::tag;
-use crate::intake::add_duty;
 use crate::outbox::leaf;
 use crate::read::time;
 use crate::{Ledger, NewDuty, Payload};

@@ -6,7 +6,7 @@ use store::rows::row;
 use store::{Row, StoreError, Tx, Value};
 
 use crate::counter::Scope;
-use crate::outbox::{EventData, SiteEvent, tell, text_of};
+use crate::outbox::{EventData, SiteEvent, Told};
 use crate::read::time;
 
 /// What is read, in the order of [`SubmissionFacts::of`].
@@ -61,6 +61,20 @@ impl SubmissionFacts {
         row.as_ref().map(Self::of).transpose()
     }
 
+    /// As [`SubmissionFacts::reserve_by_duty`], by many duties: all replicas reserve in one order, that of ids.
+    pub(crate) fn reserve_by_duties(tx: &mut Tx<'_>, duties: &[Value]) -> Result<Vec<Self>, StoreError> {
+        let (order, lock) = if tx.is_postgres() {
+            (" COLLATE \"C\"", " FOR UPDATE")
+        } else {
+            ("", "")
+        };
+        let duties_at = row(1, duties.len());
+        let sql = format!(
+            "{COLUMNS} WHERE id IN (SELECT submission FROM duty WHERE id IN ({duties_at})) ORDER BY id{order}{lock}"
+        );
+        tx.query(&sql, duties)?.iter().map(Self::of).collect()
+    }
+
     /// Those of these submissions whose deletion was begun and not ended, reserved as by [`SubmissionFacts::reserve`].
     pub(crate) fn reserve_deleting(tx: &mut Tx<'_>, ids: &[Value]) -> Result<Vec<Self>, StoreError> {
         tx.reserve("submission", "id", ids)?;
@@ -112,18 +126,14 @@ impl SubmissionFacts {
         }
     }
 
-    /// Its id, site and form, and what its site is told of it, as the outbox has them.
-    pub(crate) fn told_as(&self) -> [Value; 4] {
-        [
-            self.id.as_str().into(),
-            self.site.as_str().into(),
-            self.form.as_str().into(),
-            text_of(&self.data).into(),
-        ]
-    }
-
-    /// Puts an event about it on its way to its site.
-    pub(crate) fn tell(&self, tx: &mut Tx<'_>, event: SiteEvent, at: Timestamp) -> Result<(), StoreError> {
-        tell(tx, &self.site, &self.form, event, at, &self.data)
+    /// An event about it on its way to its site.
+    pub(crate) fn told(&self, event: SiteEvent, at: Timestamp) -> Told<'_> {
+        Told {
+            site: &self.site,
+            form: &self.form,
+            event,
+            at,
+            data: &self.data,
+        }
     }
 }

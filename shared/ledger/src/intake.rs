@@ -1,15 +1,18 @@
-//! Taking a submission: the one transaction.
+//! Taking submissions: the one transaction. Those that come at the same time share it, and its statements.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::event::{Dated, Source, after_message};
 use domain::{DutyKind, DutyState, SubmissionId};
 use jiff::Timestamp;
-use store::rows::rows;
+use store::rows::{groups, padded, row, rows};
 use store::{StoreError, Tx, Value};
 
-use crate::arrival::{arrive, event_dates, scope};
-use crate::counter::Counter;
-use crate::lineage::lineage;
-use crate::outbox::{EventData, SiteEvent, leaf, tell};
+use crate::arrival::{arrive_all, event_dates, scope};
+use crate::counter::{Counter, Counts};
+use crate::duty::add::{Owed, add_duties};
+use crate::lineage::{Sought, lineages};
+use crate::outbox::{EventData, Leaf, SiteEvent, Told, leaf, leaves, tell};
 use crate::{EventSaid, Ledger, Lineage, NewDuty, NewSubmission, ReceiptAddress};
 
 /// What became of a message.
@@ -22,6 +25,21 @@ pub enum Recorded {
     Overtaken,
 }
 
+/// A submission to be recorded.
+pub(crate) struct Recording {
+    new: NewSubmission,
+    /// Whether it has fields that its form does not declare.
+    drift: bool,
+    now: Timestamp,
+}
+
+/// What a message is to be judged by.
+pub(crate) struct Judging {
+    identities: Vec<Vec<u8>>,
+    answers: Vec<Vec<u8>>,
+    address: Option<ReceiptAddress>,
+}
+
 impl Ledger {
     /// Records a submission with its duties, payloads, leaves and counts: all of it, or nothing. `drift` says that it has
     /// fields that its form does not declare.
@@ -30,7 +48,13 @@ impl Ledger {
     ///
     /// [`StoreError`]; then nothing was recorded.
     pub async fn record(&self, new: NewSubmission, drift: bool, now: Timestamp) -> Result<Recorded, StoreError> {
-        self.write(move |tx| record(tx, &new, drift, now)).await
+        let recording = Recording { new, drift, now };
+        if recording.new.arrival.was_quarantined.is_some() {
+            // It touches a row of the quarantine, which none of the others does.
+            let recorded = self.write(move |tx| record(tx, &[recording])).await?;
+            return recorded.into_iter().next().ok_or(StoreError::Panicked);
+        }
+        self.batches.record.run(recording).await
     }
 
     /// What a message is judged by, at one moment: what is known under its identity (as [`Ledger::lineage`]), and how many
@@ -45,106 +69,210 @@ impl Ledger {
         answers: Vec<Vec<u8>>,
         address: Option<ReceiptAddress>,
     ) -> Result<(Lineage, i64), StoreError> {
-        self.read(move |tx| {
-            let known = lineage(tx, &identities, &answers)?;
-            let receipts = address.map(|address| receipts_since(tx, &address.digests, address.since));
-            Ok((known, receipts.transpose()?.unwrap_or(0)))
+        let judging = Judging {
+            identities,
+            answers,
+            address,
+        };
+        self.batches.standing.run(judging).await
+    }
+}
+
+/// See [`Ledger::standing`].
+pub(crate) fn standing(tx: &mut Tx<'_>, judged: &[Judging]) -> Result<Vec<(Lineage, i64)>, StoreError> {
+    let sought: Vec<Sought<'_>> = judged
+        .iter()
+        .map(|judging| Sought {
+            identities: &judging.identities,
+            answers: &judging.answers,
         })
-        .await
-    }
+        .collect();
+    let known = lineages(tx, &sought)?;
+    let receipts = Receipts::of(tx, judged.iter().filter_map(|judging| judging.address.as_ref()))?;
+    let had = judged
+        .iter()
+        .map(|judging| judging.address.as_ref().map_or(0, |address| receipts.had(address)));
+    Ok(known.into_iter().zip(had).collect())
 }
 
-fn receipts_since(tx: &mut Tx<'_>, digests: &[Vec<u8>], since: Timestamp) -> Result<i64, StoreError> {
-    let mut count = 0;
-    for digest in digests {
-        let row = tx.one(
-            "SELECT COUNT(*) FROM receipt_window WHERE address = $1 AND at > $2",
-            &[digest.as_slice().into(), since.as_millisecond().into()],
-        )?;
-        count += row.map_or(Ok(0), |row| row.int(0))?;
-    }
-    Ok(count)
-}
+/// When receipts went to addresses, by the addresses' digests.
+struct Receipts(HashMap<Vec<u8>, Vec<i64>>);
 
-fn record(tx: &mut Tx<'_>, new: &NewSubmission, drift: bool, now: Timestamp) -> Result<Recorded, StoreError> {
-    if !is_still_so(tx, new)? {
-        return Ok(Recorded::Overtaken);
-    }
-    insert(tx, new)?;
-    add_duties(tx, Some(new.id), &new.duties, now)?;
-    if let Some(receipt) = &new.receipt {
-        tx.execute(
-            "INSERT INTO receipt_window (address, at) VALUES ($1, $2)",
-            &[receipt.digest.as_slice().into(), now.as_millisecond().into()],
-        )?;
-    }
-    if let Some(event) = &new.event {
-        note_event(tx, new, event)?;
-    }
-    arrive(tx, &new.arrival, Counter::Accepted, now)?;
-    if drift {
-        scope(&new.arrival).add(tx, Counter::FormDrift, 1)?;
-    }
-    let id = new.id.to_string();
-    leaf(tx, Some(&id), "accepted", now, None, Some(&new.mac))?;
-    for note in &new.notes {
-        leaf(tx, Some(&id), note, now, None, None)?;
-    }
-    let data = EventData::of(&new.arrival.ids, Some(id), Some(new.reference.to_string()));
-    let (site, form) = (new.arrival.site.as_str(), new.arrival.form.as_str());
-    tell(tx, site, form, SiteEvent::Accepted, now, &data)?;
-    if new.duties.iter().any(waits_for_somebody) {
-        tell(tx, site, form, SiteEvent::Held, now, &data)?;
-    }
-    Ok(Recorded::Accepted)
-}
-
-/// A registration's extract and a journal copy that may be marked wait by nature; a mail or a file does not.
-fn waits_for_somebody(duty: &NewDuty) -> bool {
-    duty.state == DutyState::Held && matches!(duty.kind, DutyKind::DepartmentMail | DutyKind::Files)
-}
-
-/// Whether what the submission was judged by still holds; where it does, supersedes what came before.
-fn is_still_so(tx: &mut Tx<'_>, new: &NewSubmission) -> Result<bool, StoreError> {
-    tx.lock(new.lock)?;
-    if let Some(receipt) = &new.receipt
-        && !has_room(tx, receipt)?
-    {
-        return Ok(false);
-    }
-    let known = lineage(tx, &new.identities, &[])?;
-    if known.known.len() != new.known {
-        return Ok(false);
-    }
-    if known.known.is_empty() {
-        let taken = tx.one(
-            "SELECT 1 FROM submission WHERE reference = $1 LIMIT 1",
-            &[new.reference.as_str().into()],
-        )?;
-        return Ok(taken.is_none());
-    }
-    if new.latest {
-        for id in &known.ids {
-            tx.execute(
-                "UPDATE submission SET latest = 0 WHERE id = $1",
-                &[id.to_string().into()],
-            )?;
-            if new.brings_files {
-                discharge_files(tx, *id, new.received_at)?;
+impl Receipts {
+    fn of<'a>(
+        tx: &mut Tx<'_>,
+        addresses: impl Iterator<Item = &'a ReceiptAddress> + Clone,
+    ) -> Result<Self, StoreError> {
+        let mut went: HashMap<Vec<u8>, Vec<i64>> = HashMap::new();
+        let Some(since) = addresses.clone().map(|address| address.since).min() else {
+            return Ok(Self(went));
+        };
+        let digests = addresses.flat_map(|address| &address.digests);
+        for mut keys in padded(digests.map(|digest| digest.as_slice().into()).collect()) {
+            let count = keys.len();
+            keys.push(since.as_millisecond().into());
+            // The sum is no column: the index of times alone would be read through for all addresses.
+            let sql = format!(
+                "SELECT address, at FROM receipt_window WHERE address IN ({}) AND at + 0 > ${}",
+                row(1, count),
+                count + 1
+            );
+            // One digest may be looked for in two statements.
+            let mut found: HashMap<Vec<u8>, Vec<i64>> = HashMap::new();
+            for row in tx.query(&sql, &keys)? {
+                found.entry(row.blob(0)?.to_vec()).or_default().push(row.int(1)?);
             }
+            went.extend(found);
+        }
+        Ok(Self(went))
+    }
+
+    fn had(&self, address: &ReceiptAddress) -> i64 {
+        let since = address.since.as_millisecond();
+        let went = address.digests.iter().filter_map(|digest| self.0.get(digest));
+        let count = went.flatten().filter(|at| **at > since).count();
+        i64::try_from(count).unwrap_or(i64::MAX)
+    }
+
+    fn add(&mut self, address: &ReceiptAddress, at: Timestamp) {
+        let went = self.0.entry(address.digest.clone()).or_default();
+        went.push(at.as_millisecond());
+    }
+}
+
+/// See [`Ledger::record`].
+pub(crate) fn record(tx: &mut Tx<'_>, new: &[Recording]) -> Result<Vec<Recorded>, StoreError> {
+    let judged = judge(tx, new)?;
+    let taken: Vec<&Recording> = new
+        .iter()
+        .zip(&judged)
+        .filter_map(|(new, recorded)| (*recorded == Recorded::Accepted).then_some(new))
+        .collect();
+    if taken.is_empty() {
+        return Ok(judged);
+    }
+    insert(tx, &taken)?;
+    let owed = taken.iter().flat_map(|taken| {
+        taken.new.duties.iter().map(|duty| Owed {
+            submission: Some(taken.new.id),
+            test: taken.new.arrival.test,
+            duty,
+            since: taken.now,
+        })
+    });
+    add_duties(tx, &owed.collect::<Vec<_>>())?;
+    count_receipts(tx, &taken)?;
+    note_events(tx, &taken)?;
+    count(tx, &taken)?;
+    say(tx, &taken)?;
+    Ok(judged)
+}
+
+/// Whether what each submission was judged by still holds; where it does, supersedes what came before.
+fn judge(tx: &mut Tx<'_>, new: &[Recording]) -> Result<Vec<Recorded>, StoreError> {
+    let addresses = new.iter().filter_map(|recording| recording.new.receipt.as_ref());
+    let locks = new.iter().map(|recording| recording.new.lock);
+    tx.lock_all(locks.chain(addresses.clone().map(|address| address.lock)).collect())?;
+    let mut receipts = Receipts::of(tx, addresses)?;
+    let sought: Vec<Sought<'_>> = new
+        .iter()
+        .map(|recording| Sought {
+            identities: &recording.new.identities,
+            answers: &[],
+        })
+        .collect();
+    let known = lineages(tx, &sought)?;
+    let mut references = references_taken(tx, new)?;
+    // Of two in one transaction the second is judged again, and then finds the first.
+    let mut identities: HashSet<&[u8]> = HashSet::new();
+    let mut superseded = Vec::new();
+    let mut judged = Vec::with_capacity(new.len());
+    for (Recording { new, now, .. }, known) in new.iter().zip(&known) {
+        let own = || new.identities.iter().chain(&new.identity).map(Vec::as_slice);
+        let has_room = new
+            .receipt
+            .as_ref()
+            .is_none_or(|address| receipts.had(address) < address.most);
+        let is_first = known.known.is_empty();
+        let still_so = has_room
+            && known.known.len() == new.known
+            && !own().any(|identity| identities.contains(identity))
+            && !(is_first && references.contains(new.reference.as_str()));
+        if !still_so {
+            judged.push(Recorded::Overtaken);
+            continue;
+        }
+        judged.push(Recorded::Accepted);
+        identities.extend(own());
+        references.insert(new.reference.as_str().to_owned());
+        if let Some(address) = &new.receipt {
+            receipts.add(address, *now);
+        }
+        if new.latest {
+            superseded.extend(known.ids.iter().map(|id| (*id, new.brings_files, new.received_at)));
         }
     }
-    Ok(true)
+    supersede(tx, superseded)?;
+    Ok(judged)
 }
 
-fn has_room(tx: &mut Tx<'_>, receipt: &ReceiptAddress) -> Result<bool, StoreError> {
-    tx.lock(receipt.lock)?;
-    Ok(receipts_since(tx, &receipt.digests, receipt.since)? < receipt.most)
+/// Which of the references of first versions others have already.
+fn references_taken(tx: &mut Tx<'_>, new: &[Recording]) -> Result<HashSet<String>, StoreError> {
+    let first = new.iter().filter(|recording| recording.new.known == 0);
+    let mut taken = HashSet::new();
+    for keys in padded(first.map(|recording| recording.new.reference.as_str().into()).collect()) {
+        let sql = format!(
+            "SELECT reference FROM submission WHERE reference IN ({})",
+            row(1, keys.len())
+        );
+        for row in tx.query(&sql, &keys)? {
+            taken.insert(row.text(0)?.to_owned());
+        }
+    }
+    Ok(taken)
 }
 
-fn insert(tx: &mut Tx<'_>, new: &NewSubmission) -> Result<(), StoreError> {
+/// Earlier versions are no longer what is shown, and need not wait for files that came with a later one.
+fn supersede(tx: &mut Tx<'_>, mut earlier: Vec<(SubmissionId, bool, Timestamp)>) -> Result<(), StoreError> {
+    earlier.sort_unstable_by_key(|(id, ..)| *id); // all replicas reserve in one order
+    let ids: Vec<Value> = earlier.iter().map(|(id, ..)| id.to_string().into()).collect();
+    for group in groups(&ids) {
+        tx.reserve("submission", "id", group)?;
+        let places = row(1, group.len());
+        tx.execute(
+            &format!("UPDATE submission SET latest = 0 WHERE id IN ({places})"),
+            group,
+        )?;
+    }
+    for (id, brings_files, received_at) in earlier {
+        if brings_files {
+            discharge_files(tx, id, received_at)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreError> {
+    for group in groups(taken) {
+        let mut values = Vec::with_capacity(SUBMISSION * group.len());
+        values.extend(group.iter().flat_map(|taken| values_of(&taken.new)));
+        let places = rows("", 1, SUBMISSION, group.len());
+        let sql = format!(
+            "INSERT INTO submission (id, reference, site, form, kind, department, version, latest, late, test, state,
+                 received_at, alarm_at, site_copy, site_uuid, sid, serial, identity, answers, fields, epoch, sequence,
+                 changed, event) VALUES {places}"
+        );
+        tx.execute(&sql, &values)?;
+    }
+    Ok(())
+}
+
+/// How many values a submission has.
+const SUBMISSION: usize = 24;
+
+fn values_of(new: &NewSubmission) -> [Value; SUBMISSION] {
     let [uuid, sid, serial] = new.arrival.ids.clone();
-    let values: [Value; 25] = [
+    [
         new.id.to_string().into(),
         new.reference.as_str().into(),
         new.arrival.site.as_str().into(),
@@ -169,79 +297,71 @@ fn insert(tx: &mut Tx<'_>, new: &NewSubmission) -> Result<(), StoreError> {
         new.order.sequence.into(),
         new.order.changed.map(Timestamp::as_millisecond).into(),
         new.event.as_ref().map(|event| event.id.clone()).into(),
-        Value::Null,
-    ];
-    tx.execute(
-        "INSERT INTO submission (id, reference, site, form, kind, department, version, latest, late, test, state,
-             received_at, alarm_at, site_copy, site_uuid, sid, serial, identity, answers, fields, epoch, sequence,
-             changed, event, hold)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-             $23, $24, $25)",
-        &values,
-    )
-    .map(drop)
+    ]
 }
 
-/// Adds a duty with its payload.
-pub(crate) fn add_duty(
-    tx: &mut Tx<'_>,
-    submission: Option<SubmissionId>,
-    duty: &NewDuty,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    add_duties(tx, submission, std::slice::from_ref(duty), now)
-}
-
-/// Adds duties with their payloads: one statement for the duties, and one for each payload, of which one at a time is copied.
-/// A submission has few duties, so few statements are prepared.
-fn add_duties(
-    tx: &mut Tx<'_>,
-    submission: Option<SubmissionId>,
-    duties: &[NewDuty],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    if duties.is_empty() {
-        return Ok(());
-    }
-    let now = now.as_millisecond();
-    let mut values: Vec<Value> = vec![submission.map(|id| id.to_string()).into(), now.into()];
-    for duty in duties {
-        let own: [Value; DUTY] = [
-            duty.id.to_string().into(),
-            duty.kind.as_str().into(),
-            duty.role.as_str().into(),
-            duty.department.as_ref().map(domain::DepartmentId::as_str).into(),
-            duty.state.as_str().into(),
-            duty.reason.map(|reason| reason.to_string()).into(),
-            duty.state.is_discharged().then_some(now).into(),
-            duty.expires_at.map(Timestamp::as_millisecond).into(),
-        ];
-        values.extend(own);
-    }
-    let test = "COALESCE((SELECT test FROM submission WHERE submission.id = $1), 0)";
-    let places = rows(&format!("$1, $2, $2, 0, {test}, "), 3, DUTY, duties.len());
-    let sql = format!(
-        "INSERT INTO duty (submission, created_at, next_at, attempts, test, id, kind, role, department, state, reason, done_at,
-             expires_at) VALUES {places}"
-    );
-    tx.execute(&sql, &values)?;
-    for duty in duties {
-        let Some(payload) = &duty.payload else { continue };
-        tx.execute(
-            "INSERT INTO payload (duty, owner, purpose, sealed) VALUES ($1, $2, $3, $4)",
-            &[
-                duty.id.to_string().into(),
-                payload.owner.to_string().into(),
-                payload.purpose.as_str().into(),
-                payload.sealed.as_slice().into(),
-            ],
-        )?;
+fn count_receipts(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreError> {
+    let receipts = taken
+        .iter()
+        .filter_map(|taken| Some((taken.new.receipt.as_ref()?, taken.now)));
+    for group in groups(&receipts.collect::<Vec<_>>()) {
+        let values = group
+            .iter()
+            .flat_map(|(receipt, now)| [receipt.digest.as_slice().into(), now.as_millisecond().into()]);
+        let places = rows("", 1, 2, group.len());
+        let sql = format!("INSERT INTO receipt_window (address, at) VALUES {places}");
+        tx.execute(&sql, &values.collect::<Vec<Value>>())?;
     }
     Ok(())
 }
 
-/// How many values a duty has of its own.
-const DUTY: usize = 8;
+/// Counts what arrived.
+fn count(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreError> {
+    let mut counts = Counts::default();
+    let arrivals: Vec<_> = taken.iter().map(|taken| (&taken.new.arrival, taken.now)).collect();
+    arrive_all(tx, &arrivals, Counter::Accepted, &mut counts)?;
+    for taken in taken.iter().filter(|taken| taken.drift) {
+        counts.count(scope(&taken.new.arrival), Counter::FormDrift, 1);
+    }
+    counts.add(tx)
+}
+
+/// Writes their leaves, and puts on their way what their sites are told.
+fn say(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreError> {
+    let ids: Vec<String> = taken.iter().map(|taken| taken.new.id.to_string()).collect();
+    let mut said = Vec::with_capacity(taken.len());
+    for (taken, id) in taken.iter().zip(&ids) {
+        let notes = taken.new.notes.iter();
+        let words = ["accepted"].iter().chain(notes);
+        let first = said.len();
+        said.extend(words.map(|word| Leaf::of(Some(id), word, taken.now)));
+        said[first].mac = Some(&taken.new.mac);
+    }
+    leaves(tx, &said)?;
+    let data = taken.iter().zip(ids).map(|(taken, id)| {
+        let reference = taken.new.reference.to_string();
+        EventData::of(&taken.new.arrival.ids, Some(id), Some(reference))
+    });
+    let data: Vec<EventData> = data.collect();
+    let mut told = Vec::with_capacity(taken.len());
+    for (taken, data) in taken.iter().zip(&data) {
+        let held = taken.new.duties.iter().any(waits_for_somebody);
+        let events = [SiteEvent::Accepted].into_iter().chain(held.then_some(SiteEvent::Held));
+        told.extend(events.map(|event| Told {
+            site: taken.new.arrival.site.as_str(),
+            form: taken.new.arrival.form.as_str(),
+            event,
+            at: taken.now,
+            data,
+        }));
+    }
+    tell(tx, &told)
+}
+
+/// A registration's extract and a journal copy that may be marked wait by nature; a mail or a file does not.
+fn waits_for_somebody(duty: &NewDuty) -> bool {
+    duty.state == DutyState::Held && matches!(duty.kind, DutyKind::DepartmentMail | DutyKind::Files)
+}
 
 /// The content came with a later version: an earlier one need not wait for it. Its deletion follows with the sweep.
 fn discharge_files(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp) -> Result<(), StoreError> {
@@ -261,7 +381,20 @@ fn discharge_files(tx: &mut Tx<'_>, id: SubmissionId, now: Timestamp) -> Result<
     Ok(())
 }
 
-/// Records what is known of an event's dates after this message.
+/// Records what is known of events' dates after these messages: event by event in one order, and each by its messages as they
+/// came.
+fn note_events(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreError> {
+    let mut said: BTreeMap<&str, Vec<(&NewSubmission, &EventSaid)>> = BTreeMap::new();
+    for taken in taken {
+        if let Some(event) = &taken.new.event {
+            said.entry(&event.id).or_default().push((&taken.new, event));
+        }
+    }
+    said.values()
+        .flatten()
+        .try_for_each(|(new, said)| note_event(tx, new, said))
+}
+
 fn note_event(tx: &mut Tx<'_>, new: &NewSubmission, said: &EventSaid) -> Result<(), StoreError> {
     // Two registrations at once must not both replace the same dates.
     tx.execute(

@@ -32,7 +32,7 @@ mod restore;
 mod schedule;
 mod schema;
 
-use store::{Store, StoreError, Url};
+use store::{Batch, Store, StoreError, Url};
 
 pub use act::{ActFilter, ActRow, Concerned, DecideError, as_expected};
 pub use backlog::{Backlog, IN_TIME};
@@ -62,15 +62,30 @@ pub use schedule::{Request, RunRow, WorkerRow};
 #[derive(Clone)]
 pub struct Ledger {
     store: Store,
+    batches: Batches,
+}
+
+/// What many submissions need at the same time is done for them together.
+#[derive(Clone)]
+struct Batches {
+    standing: Batch<intake::Judging, (Lineage, i64)>,
+    record: Batch<intake::Recording, Recorded>,
+    claim: Batch<duty::claim::Claiming, Option<Claim>>,
+    done: Batch<duty::settle::DoneDuty, Settled>,
 }
 
 impl Ledger {
     /// A ledger on the store at this address; nothing is opened before it is needed.
     #[must_use]
     pub fn new(url: &Url) -> Self {
-        Self {
-            store: Store::new(url, schema::OPTIONS),
-        }
+        let store = Store::new(url, schema::OPTIONS);
+        let batches = Batches {
+            standing: Batch::reading(&store, intake::standing),
+            record: Batch::writing(&store, intake::record),
+            claim: Batch::writing(&store, duty::claim::claim),
+            done: Batch::writing(&store, duty::settle::done),
+        };
+        Self { store, batches }
     }
 
     async fn write<T: Send + 'static>(

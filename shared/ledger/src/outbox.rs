@@ -88,6 +88,66 @@ pub struct Outgoing {
     pub evidence: Option<i64>,
 }
 
+/// An evidence leaf to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaf<'a> {
+    /// The submission, event or entry that it is about.
+    pub(crate) submission: Option<&'a str>,
+    /// The duty that it is about.
+    pub(crate) duty: Option<&'a str>,
+    /// What happened.
+    pub(crate) event: &'a str,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// By which rule, or about what.
+    pub(crate) rule: Option<&'a str>,
+    /// Whose act it was, an opaque id.
+    pub(crate) actor: Option<&'a str>,
+    /// A digest of content, under a key of its own.
+    pub(crate) mac: Option<&'a [u8]>,
+}
+
+impl<'a> Leaf<'a> {
+    /// A leaf that says that this happened, and to which submission.
+    pub(crate) fn of(submission: Option<&'a str>, event: &'a str, at: Timestamp) -> Self {
+        Self {
+            submission,
+            duty: None,
+            event,
+            at,
+            rule: None,
+            actor: None,
+            mac: None,
+        }
+    }
+}
+
+/// Writes evidence leaves, in order: a statement for many.
+pub(crate) fn leaves(tx: &mut Tx<'_>, leaves: &[Leaf<'_>]) -> Result<(), StoreError> {
+    for group in groups(leaves) {
+        let mut values = Vec::with_capacity(LEAF * group.len());
+        for leaf in group {
+            let own: [Value; LEAF] = [
+                leaf.submission.into(),
+                leaf.duty.into(),
+                leaf.event.into(),
+                leaf.at.as_millisecond().into(),
+                leaf.rule.into(),
+                leaf.actor.into(),
+                leaf.mac.into(),
+            ];
+            values.extend(own);
+        }
+        let places = rows("", 1, LEAF, group.len());
+        let sql = format!("INSERT INTO leaf (submission, duty, event, at, rule, actor, mac) VALUES {places}");
+        tx.execute(&sql, &values)?;
+    }
+    Ok(())
+}
+
+/// How many values a leaf has.
+const LEAF: usize = 7;
+
 /// Writes an evidence leaf.
 pub(crate) fn leaf(
     tx: &mut Tx<'_>,
@@ -97,17 +157,8 @@ pub(crate) fn leaf(
     rule: Option<&str>,
     mac: Option<&[u8]>,
 ) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO leaf (submission, event, at, rule, mac) VALUES ($1, $2, $3, $4, $5)",
-        &[
-            submission.into(),
-            event.into(),
-            at.as_millisecond().into(),
-            rule.into(),
-            mac.into(),
-        ],
-    )
-    .map(drop)
+    let leaf = Leaf::of(submission, event, at);
+    leaves(tx, &[Leaf { rule, mac, ..leaf }])
 }
 
 /// Writes an evidence leaf about one duty.
@@ -118,17 +169,8 @@ pub(crate) fn leaf_of_duty(
     at: Timestamp,
     rule: Option<&str>,
 ) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO leaf (submission, duty, event, at, rule) VALUES ($1, $2, $3, $4, $5)",
-        &[
-            submission.into(),
-            duty.into(),
-            event.into(),
-            at.as_millisecond().into(),
-            rule.into(),
-        ],
-    )
-    .map(drop)
+    let (leaf, duty) = (Leaf::of(submission, event, at), Some(duty));
+    leaves(tx, &[Leaf { duty, rule, ..leaf }])
 }
 
 /// Records a person's act for the evidence log: what, about what, and by whom (an opaque id).
@@ -140,84 +182,74 @@ pub(crate) fn leaf_by(
     rule: Option<&str>,
     actor: Option<&str>,
 ) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO leaf (submission, event, at, rule, actor) VALUES ($1, $2, $3, $4, $5)",
-        &[
-            submission.into(),
-            event.into(),
-            at.as_millisecond().into(),
-            rule.into(),
-            actor.into(),
-        ],
-    )
-    .map(drop)
+    let leaf = Leaf::of(submission, event, at);
+    leaves(tx, &[Leaf { rule, actor, ..leaf }])
 }
 
-/// Puts an event on its way. It follows the last leaf about the same submission, written in this transaction or before.
-pub(crate) fn tell(
-    tx: &mut Tx<'_>,
-    site: &str,
-    form: &str,
-    event: SiteEvent,
-    at: Timestamp,
-    data: &EventData,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO outbox (submission, site, form, event, at, data, leaf)
-         VALUES ($1, $2, $3, $4, $5, $6, (SELECT MAX(seq) FROM leaf WHERE submission = $1))",
-        &[
-            Value::from(data.id.as_ref()),
-            site.into(),
-            form.into(),
-            event.as_str().into(),
-            at.as_millisecond().into(),
-            text_of(data).into(),
-        ],
-    )
-    .map(drop)
+/// An event to be put on its way.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    pub(crate) site: &'a str,
+    pub(crate) form: &'a str,
+    pub(crate) event: SiteEvent,
+    pub(crate) at: Timestamp,
+    pub(crate) data: &'a EventData,
 }
 
-/// Writes a leaf of the same event about each of these submissions, with its rule, in one statement.
-pub(crate) fn leaves(
-    tx: &mut Tx<'_>,
-    event: &str,
-    at: Timestamp,
-    about: impl ExactSizeIterator<Item = (String, Option<String>)>,
-) -> Result<(), StoreError> {
-    let places = rows("$2, $1, ", 3, 2, about.len());
-    let mut values = vec![at.as_millisecond().into(), event.into()];
-    values.extend(about.flat_map(|(submission, rule)| [submission.into(), rule.into()]));
-    let sql = format!("INSERT INTO leaf (event, at, submission, rule) VALUES {places}");
-    tx.execute(&sql, &values).map(drop)
+/// Puts events on their way, in order: a statement for many. Each follows the last leaf about its submission, written in this
+/// transaction or before.
+pub(crate) fn tell(tx: &mut Tx<'_>, told: &[Told<'_>]) -> Result<(), StoreError> {
+    for group in groups(told) {
+        let mut values = Vec::with_capacity(TOLD * group.len());
+        for told in group {
+            let own: [Value; TOLD] = [
+                told.data.id.as_ref().into(),
+                told.site.into(),
+                told.form.into(),
+                told.event.as_str().into(),
+                told.at.as_millisecond().into(),
+                text_of(told.data).into(),
+            ];
+            values.extend(own);
+        }
+        let place = |at: usize| {
+            let id = 1 + TOLD * at;
+            let own = row(id, TOLD);
+            format!("({own}, (SELECT MAX(seq) FROM leaf WHERE submission = ${id}))")
+        };
+        let places: Vec<String> = (0..group.len()).map(place).collect();
+        let sql = format!(
+            "INSERT INTO outbox (submission, site, form, event, at, data, leaf) VALUES {}",
+            places.join(", ")
+        );
+        tx.execute(&sql, &values)?;
+    }
+    Ok(())
 }
+
+/// How many values an event has of its own.
+const TOLD: usize = 6;
 
 /// Event data as it waits in the outbox.
-pub(crate) fn text_of(data: &EventData) -> String {
+fn text_of(data: &EventData) -> String {
     serde_json::to_string(data).expect("event data is plain JSON")
 }
 
-/// Writes a leaf about the end of each of these submissions, and puts an event about it on its way: one statement for all
-/// of either.
-pub(crate) fn record_ends(tx: &mut Tx<'_>, ended: &[SubmissionFacts], at: Timestamp) -> Result<(), StoreError> {
-    let word = SiteEvent::Deleted.as_str();
-    let about = ended.iter().map(|facts| (facts.id.clone(), facts.rule.clone()));
-    leaves(tx, word, at, about)?;
-
-    let mut values = vec![at.as_millisecond().into(), word.into()];
-    values.extend(ended.iter().flat_map(SubmissionFacts::told_as));
-    let place = |at: usize| {
-        let id = 3 + 4 * at;
-        format!(
-            "($2, $1, {}, (SELECT MAX(seq) FROM leaf WHERE submission = ${id}))",
-            row(id, 4)
-        )
+/// Writes a leaf about what happened to each of these submissions, by which rule, and puts an event about it on its way.
+pub(crate) fn record_all<'a>(
+    tx: &mut Tx<'_>,
+    event: SiteEvent,
+    of: &[(&'a SubmissionFacts, Option<&'a str>)],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let said = |(facts, rule): &(&'a SubmissionFacts, Option<&'a str>)| Leaf {
+        rule: *rule,
+        ..Leaf::of(Some(&facts.id), event.as_str(), at)
     };
-    let places: Vec<String> = (0..ended.len()).map(place).collect();
-    let sql = format!(
-        "INSERT INTO outbox (event, at, submission, site, form, data, leaf) VALUES {}",
-        places.join(", ")
-    );
-    tx.execute(&sql, &values).map(drop)
+    let said: Vec<Leaf<'_>> = of.iter().map(said).collect();
+    leaves(tx, &said)?;
+    let told: Vec<Told<'_>> = of.iter().map(|(facts, _)| facts.told(event, at)).collect();
+    tell(tx, &told)
 }
 
 impl Ledger {

@@ -9,8 +9,8 @@ use store::{Row, StoreError, Tx, Value};
 
 use crate::act::{DecideError, as_expected, of_departments};
 use crate::counter::{Counter, Scope};
-use crate::intake::add_duty;
-use crate::outbox::{EventData, SiteEvent, leaf, leaves, tell};
+use crate::duty::add::add_duty;
+use crate::outbox::{EventData, Leaf, SiteEvent, Told, leaf, leaves, tell};
 use crate::read::time;
 use crate::{Ledger, NewDuty};
 
@@ -202,14 +202,14 @@ impl Ledger {
                 None,
             )?;
             let data = EventData::of(&new.ids, Some(id), None);
-            tell(
-                tx,
-                new.site.as_str(),
+            let told = Told {
+                site: new.site.as_str(),
                 form,
-                SiteEvent::Quarantined,
-                new.received_at,
-                &data,
-            )?;
+                event: SiteEvent::Quarantined,
+                at: new.received_at,
+                data: &data,
+            };
+            tell(tx, &[told])?;
             Ok(true)
         })
         .await
@@ -488,10 +488,9 @@ fn discard(
             discarded.push(row.parse(0)?);
         }
     }
-    for group in groups(&discarded) {
-        let about = group.iter().map(|id: &SubmissionId| (id.to_string(), None));
-        leaves(tx, "quarantine_discarded", now, about)?;
-    }
+    let ids: Vec<String> = discarded.iter().map(SubmissionId::to_string).collect();
+    let said = ids.iter().map(|id| Leaf::of(Some(id), "quarantine_discarded", now));
+    leaves(tx, &said.collect::<Vec<_>>())?;
     Ok(discarded)
 }
 

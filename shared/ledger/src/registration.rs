@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use store::{StoreError, Tx};
 use uuid::Uuid;
 
+use crate::duty::add::add_duty;
 use crate::extract::{KeptRegistration, payload};
-use crate::intake::add_duty;
 use crate::outbox::leaf;
 use crate::{Ledger, NewDuty, Payload};
 

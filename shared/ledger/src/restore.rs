@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::counter::{Counter, Scope};
 use crate::facts::SubmissionFacts;
-use crate::outbox::SiteEvent;
+use crate::outbox::{SiteEvent, tell};
 use crate::{EvidenceLeaf, Ledger};
 
 /// What came of doing again what leaves record.
@@ -350,7 +350,7 @@ fn adopt(tx: &mut Tx<'_>, leaf: &EvidenceLeaf, year: i64, index: i64) -> Result<
         Some(id) => SubmissionFacts::read(tx, id)?,
         None => None,
     };
-    facts.map_or(Ok(()), |facts| facts.tell(tx, event, leaf.at))
+    facts.map_or(Ok(()), |facts| tell(tx, &[facts.told(event, leaf.at)]))
 }
 
 fn insert(tx: &mut Tx<'_>, leaf: &EvidenceLeaf, year: i64, index: i64) -> Result<(), StoreError> {

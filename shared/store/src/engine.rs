@@ -29,9 +29,10 @@ const MIGRATION_LOCK: i64 = 0x6b76_6974;
 const LANES: i32 = 0x6b76_6974;
 
 /// What every PostgreSQL session is told: a commit is on disk when it is said, nobody waits for ever, and no server
-/// message, which may hold a row's values, is sent unasked.
+/// message, which may hold a row's values, is sent unasked. A plan that was made while a table was small is kept while it
+/// grows, and would read all of it to find a few keys: where there is an index it is used.
 const SESSION: &str = "SET synchronous_commit TO on; SET lock_timeout TO '10s'; SET client_min_messages TO error; \
-                       SET idle_in_transaction_session_timeout TO '60s'";
+                       SET idle_in_transaction_session_timeout TO '60s'; SET enable_seqscan TO off; SET jit TO off";
 
 /// An open connection.
 pub(crate) struct Connection {
@@ -175,7 +176,7 @@ fn open_sqlite(path: &Path, journal: Journal, read_only: bool) -> Result<rusqlit
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.set_prepared_statement_cache_capacity(128);
+    connection.set_prepared_statement_cache_capacity(256);
     Ok(connection)
 }
 

@@ -12,6 +12,7 @@
 //!
 //! What this crate is not: it has no tables, and knows nothing of submissions or keys.
 
+mod batch;
 mod engine;
 mod error;
 pub mod rows;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+pub use batch::{Batch, BatchJob};
 pub use error::{StoreError, UrlError};
 pub use tx::Tx;
 pub use url::Url;

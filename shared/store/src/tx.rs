@@ -4,7 +4,7 @@ use postgres::types::ToSql;
 use rusqlite::types::ValueRef;
 
 use crate::engine::{Connection, Engine};
-use crate::rows::row;
+use crate::rows::{padded, row};
 use crate::{Row, StoreError, Value};
 
 /// An open transaction.
@@ -100,6 +100,28 @@ impl<'c> Tx<'c> {
     pub fn lock(&mut self, key: i64) -> Result<(), StoreError> {
         if self.is_postgres() {
             self.query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)", &[key.into()])?;
+        }
+        Ok(())
+    }
+
+    /// As [`Tx::lock`], of several keys, which all transactions take in one order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store was lost.
+    pub fn lock_all(&mut self, mut keys: Vec<i64>) -> Result<(), StoreError> {
+        if !self.is_postgres() {
+            return Ok(());
+        }
+        keys.sort_unstable();
+        // Those that fill up a statement are its last key again, which it has then.
+        for keys in padded(keys.into_iter().map(Value::Int).collect()) {
+            let places: Vec<String> = (1..=keys.len()).map(|at| format!("(CAST(${at} AS BIGINT))")).collect();
+            let sql = format!(
+                "SELECT CAST(pg_advisory_xact_lock(key) AS TEXT) FROM (VALUES {}) AS keys (key)",
+                places.join(", ")
+            );
+            self.query(&sql, &keys)?;
         }
         Ok(())
     }

@@ -196,4 +196,18 @@ impl Row {
             _ => Err(StoreError::Unexpected { column }),
         }
     }
+
+    /// Bytes or null, moved out of the row, for they may be many; then the column is null.
+    ///
+    /// # Errors
+    ///
+    /// As [`Row::int`].
+    pub fn take_blob(&mut self, column: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.0.get_mut(column).ok_or(StoreError::Unexpected { column })?;
+        match std::mem::replace(value, Value::Null) {
+            Value::Null => Ok(None),
+            Value::Blob(bytes) => Ok(Some(bytes)),
+            _ => Err(StoreError::Unexpected { column }),
+        }
+    }
 }

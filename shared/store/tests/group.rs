@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use store::{Journal, Migration, Options, Store, StoreError, Url};
+use futures::future::join_all;
+use store::{Batch, Journal, Migration, Options, Store, StoreError, Tx, Url};
 
 const OPTIONS: Options = Options {
     schema: "kvit_test",
@@ -147,4 +148,58 @@ async fn a_new_file_that_another_has_begun_to_write_is_opened() {
     assert!(waits.is_err(), "{waits:?}");
     other.execute_batch("COMMIT").expect("committed");
     assert_eq!(added.await, Ok(1));
+}
+
+/// A job that adds things by name, a statement for each; says how many shared the job.
+fn add_all(tx: &mut Tx<'_>, names: &[String]) -> Result<Vec<usize>, StoreError> {
+    for name in names {
+        assert_ne!(name, "panic", "a fault of the test");
+        tx.execute("INSERT INTO thing (name) VALUES ($1)", &[name.into()])?;
+    }
+    Ok(vec![names.len(); names.len()])
+}
+
+#[tokio::test]
+async fn inputs_that_come_together_share_a_job() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = at(&dir.path().join("a.db"));
+    let batch = Batch::writing(&store, add_all);
+    let shared = join_all((0..100).map(|n| batch.run(format!("n{n}")))).await;
+    let shared: Result<Vec<usize>, _> = shared.into_iter().collect();
+    assert!(shared.expect("all are added").iter().all(|together| *together > 1));
+    assert_eq!(count(&store).await, 100);
+    assert_eq!(batch.run("alone".to_owned()).await, Ok(1));
+}
+
+#[tokio::test]
+async fn an_input_that_fails_fails_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = at(&dir.path().join("a.db"));
+    let batch = Batch::writing(&store, add_all);
+    assert_eq!(add(&store, "n7".to_owned()).await, Ok(1));
+    let name = |n: usize| if n == 9 { "panic".to_owned() } else { format!("n{n}") };
+    let outcomes = join_all((0..20).map(|n| batch.run(name(n)))).await;
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        let expected = match n {
+            7 => Err(StoreError::Conflict),
+            9 => Err(StoreError::Panicked),
+            _ => Ok(1),
+        };
+        assert_eq!(outcome, expected, "number {n}");
+    }
+    assert_eq!(count(&store).await, 19);
+    assert_eq!(batch.run("after".to_owned()).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_said_to_all() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = at(&dir.path().join("missing/a.db"));
+    let batch = Batch::writing(&store, add_all);
+    let outcomes = join_all((0..20).map(|n| batch.run(format!("n{n}")))).await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Err(StoreError::Unavailable { .. })))
+    );
 }

@@ -17,11 +17,12 @@ mod ring;
 mod rotate;
 mod seal;
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
-use store::rows::{groups, row};
-use store::{Journal, Migration, Options, Store, StoreError, Url, Value};
+use store::rows::{groups, padded, row, rows};
+use store::{Batch, Journal, Migration, Options, Store, StoreError, Tx, Url, Value};
 use uuid::Uuid;
 
 pub use code::{Code, NotACode};
@@ -88,6 +89,8 @@ const OPTIONS: Options = Options {
 #[derive(Clone)]
 pub struct Vault {
     store: Store,
+    made: Batch<Vec<NewKey>, ()>,
+    sought: Batch<(Uuid, Purpose), Option<Vec<u8>>>,
     wrapping: Arc<RwLock<Arc<WrappingKeys>>>,
     source: Option<rotate::Source>,
     index: Arc<index::Cache>,
@@ -97,8 +100,11 @@ impl Vault {
     /// A vault on the key store at this address; nothing is opened before it is needed.
     #[must_use]
     pub fn new(url: &Url, wrapping: WrappingKeys) -> Self {
+        let store = Store::new(url, OPTIONS);
         Self {
-            store: Store::new(url, OPTIONS),
+            made: Batch::writing(&store, insert),
+            sought: Batch::reading(&store, find),
+            store,
             wrapping: Arc::new(RwLock::new(Arc::new(wrapping))),
             source: None,
             index: Arc::default(),
@@ -122,30 +128,16 @@ impl Vault {
         let wrapping = self.keys();
         for purpose in purposes {
             let key = DataKey::random()?;
-            let by = wrapping.ring(*purpose).ok_or(VaultError::NoWrappingKey(*purpose))?.id();
-            rows.push((*purpose, wrapping.wrap(owner, *purpose, &key)?, by));
+            rows.push(NewKey {
+                owner,
+                purpose: *purpose,
+                wrapped: wrapping.wrap(owner, *purpose, &key)?,
+                by: wrapping.ring(*purpose).ok_or(VaultError::NoWrappingKey(*purpose))?.id(),
+                at: now,
+            });
             keys.push(key);
         }
-        let made: Result<(), StoreError> = self
-            .store
-            .write(move |tx| {
-                for (purpose, wrapped, by) in rows {
-                    tx.execute(
-                        "INSERT INTO data_key (owner, purpose, wrapped, created_at, wrapped_by)
-                         VALUES ($1, $2, $3, $4, $5)",
-                        &[
-                            owner.to_string().into(),
-                            purpose.as_str().into(),
-                            wrapped.into(),
-                            now.as_millisecond().into(),
-                            by.bytes().into(),
-                        ],
-                    )?;
-                }
-                Ok(())
-            })
-            .await;
-        made?;
+        self.made.run(rows).await?;
         Ok(keys)
     }
 
@@ -173,17 +165,7 @@ impl Vault {
     ///
     /// [`VaultError`] where that could not be told.
     pub async fn key(&self, owner: Uuid, purpose: Purpose) -> Result<Option<DataKey>, VaultError> {
-        let found: Option<Vec<u8>> = self
-            .store
-            .read(move |tx| {
-                let row = tx.one(
-                    "SELECT wrapped FROM data_key WHERE owner = $1 AND purpose = $2",
-                    &[owner.to_string().into(), purpose.as_str().into()],
-                )?;
-                row.map(|row| row.blob(0).map(<[u8]>::to_vec)).transpose()
-            })
-            .await
-            .map_err(|error: StoreError| VaultError::from(error))?;
+        let found = self.sought.run((owner, purpose)).await?;
         let Some(wrapped) = found else { return Ok(None) };
         match self.keys().unwrap(owner, purpose, &wrapped) {
             // Another process may have begun to use a new wrapping key that this one has not read yet. Whoever reads it,
@@ -276,4 +258,48 @@ impl Vault {
             .await
             .map_err(|error: StoreError| error.into())
     }
+}
+
+/// A data key to be kept, wrapped.
+struct NewKey {
+    owner: Uuid,
+    purpose: Purpose,
+    wrapped: Vec<u8>,
+    by: KeyId,
+    at: Timestamp,
+}
+
+/// Keeps data keys: a statement for many.
+fn insert(tx: &mut Tx<'_>, made: &[Vec<NewKey>]) -> Result<Vec<()>, StoreError> {
+    let keys: Vec<&NewKey> = made.iter().flatten().collect();
+    for group in groups(&keys) {
+        let values = group.iter().flat_map(|key| {
+            [
+                key.owner.to_string().into(),
+                key.purpose.as_str().into(),
+                key.wrapped.as_slice().into(),
+                key.at.as_millisecond().into(),
+                key.by.bytes().into(),
+            ]
+        });
+        let places = rows("", 1, 5, group.len());
+        let sql = format!("INSERT INTO data_key (owner, purpose, wrapped, created_at, wrapped_by) VALUES {places}");
+        tx.execute(&sql, &values.collect::<Vec<Value>>())?;
+    }
+    Ok(vec![(); made.len()])
+}
+
+/// Finds wrapped data keys: a statement for many.
+fn find(tx: &mut Tx<'_>, sought: &[(Uuid, Purpose)]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    let mut found = HashMap::new();
+    for owners in padded(sought.iter().map(|(owner, _)| owner.to_string().into()).collect()) {
+        let places = row(1, owners.len());
+        let sql = format!("SELECT owner, purpose, wrapped FROM data_key WHERE owner IN ({places})");
+        for row in tx.query(&sql, &owners)? {
+            let owner: Uuid = row.parse(0)?;
+            found.insert((owner, row.text(1)?.to_owned()), row.blob(2)?.to_vec());
+        }
+    }
+    let wrapped = |(owner, purpose): &(Uuid, Purpose)| found.get(&(*owner, purpose.as_str().to_owned())).cloned();
+    Ok(sought.iter().map(wrapped).collect())
 }

@@ -2,6 +2,7 @@
 
 mod acts;
 mod arrivals;
+mod batches;
 mod bed;
 mod deletions;
 mod duties;

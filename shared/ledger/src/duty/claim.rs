@@ -1,8 +1,12 @@
 //! Taking a duty in hand, for as long as its worker says that it lives.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use domain::{DepartmentId, DutyId, DutyKind, DutyState, FormId, Reason, SiteId, SubmissionId};
 use jiff::Timestamp;
-use store::{StoreError, Tx};
+use store::rows::{padded, row};
+use store::{Row, StoreError, Tx, Value};
+use uuid::Uuid;
 
 use crate::counter::{Counter, Scope};
 use crate::pause::not_paused;
@@ -75,7 +79,14 @@ impl Ledger {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
-        self.write(move |tx| claim(tx, id, most, worker, (now, until))).await
+        let claiming = Claiming {
+            id,
+            most,
+            worker,
+            now,
+            until,
+        };
+        self.batches.claim.run(claiming).await
     }
 
     /// Keeps the leases of what a worker has in hand alive.
@@ -84,47 +95,61 @@ impl Ledger {
     ///
     /// [`StoreError`]
     pub async fn extend(&self, worker: WorkerId, ids: Vec<DutyId>, until: Timestamp) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            for id in ids {
-                tx.execute(
-                    "UPDATE duty SET lease_until = $3 WHERE id = $1 AND state = 'sending' AND lease_owner = $2",
-                    &[
-                        id.to_string().into(),
-                        worker.0.to_string().into(),
-                        until.as_millisecond().into(),
-                    ],
-                )?;
-            }
-            Ok(())
-        })
-        .await
+        self.write(move |tx| extend(tx, worker, ids, until)).await
     }
 }
 
-const CLAIM: &str = "SELECT duty.submission, duty.kind, duty.role, duty.department, duty.attempts, duty.created_at,
-    duty.state, payload.owner, payload.purpose,
-    CASE WHEN LENGTH(payload.sealed) <= CAST($2 AS BIGINT) THEN payload.sealed END,
-    submission.reference, submission.test, submission.site, submission.form, duty.reason, LENGTH(payload.sealed)
-    FROM duty LEFT JOIN payload ON payload.duty = duty.id LEFT JOIN submission ON submission.id = duty.submission
-    WHERE duty.id = $1";
+/// A duty that a worker wants to take.
+pub(crate) struct Claiming {
+    id: DutyId,
+    /// A payload of more bytes is not read.
+    most: usize,
+    worker: WorkerId,
+    now: Timestamp,
+    until: Timestamp,
+}
 
 /// A duty with what a worker needs of it; its payload where it has at most so many bytes.
 pub(super) fn read_claim(tx: &mut Tx<'_>, id: &str, most: usize) -> Result<Option<(Claim, DutyState)>, StoreError> {
+    Ok(read_claims(tx, vec![id.into()], most)?.pop())
+}
+
+fn read_claims(tx: &mut Tx<'_>, ids: Vec<Value>, most: usize) -> Result<Vec<(Claim, DutyState)>, StoreError> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let Some(row) = tx.one(CLAIM, &[id.into(), most.into()])? else {
-        return Ok(None);
-    };
+    let mut claims = Vec::new();
+    for ids in padded(ids) {
+        let sql = format!(
+            "SELECT duty.submission, duty.kind, duty.role, duty.department, duty.attempts, duty.created_at, duty.state,
+                 payload.owner, payload.purpose,
+                 CASE WHEN LENGTH(payload.sealed) <= CAST($1 AS BIGINT) THEN payload.sealed END,
+                 submission.reference, submission.test, submission.site, submission.form, duty.reason,
+                 LENGTH(payload.sealed), duty.id
+             FROM duty LEFT JOIN payload ON payload.duty = duty.id
+                 LEFT JOIN submission ON submission.id = duty.submission
+             WHERE duty.id IN ({})",
+            row(2, ids.len())
+        );
+        let values: Vec<Value> = [most.into()].into_iter().chain(ids).collect();
+        for row in tx.query(&sql, &values)? {
+            claims.push(claim_of(row, most)?);
+        }
+    }
+    Ok(claims)
+}
+
+fn claim_of(mut row: Row, most: i64) -> Result<(Claim, DutyState), StoreError> {
     let larger = row.opt_int(15)?.filter(|bytes| *bytes > most);
-    let payload = match (row.opt_text(7)?, row.opt_text(8)?, row.opt_blob(9)?) {
+    let sealed = row.take_blob(9)?;
+    let payload = match (row.opt_text(7)?, row.opt_text(8)?, sealed) {
         (Some(owner), Some(purpose), Some(sealed)) => Some(Payload {
             owner: owner.parse().map_err(|_| StoreError::Unexpected { column: 7 })?,
             purpose: purpose.to_owned(),
-            sealed: sealed.to_vec(),
+            sealed,
         }),
         _ => None,
     };
     let claim = Claim {
-        id: id.parse().map_err(|_| StoreError::Unexpected { column: 0 })?,
+        id: row.parse(16)?,
         submission: row.opt_text(0)?.and_then(|id| id.parse().ok()),
         kind: row.parse(1)?,
         role: row.text(2)?.to_owned(),
@@ -140,60 +165,109 @@ pub(super) fn read_claim(tx: &mut Tx<'_>, id: &str, most: usize) -> Result<Optio
         payload,
         larger: larger.and_then(|bytes| usize::try_from(bytes).ok()),
     };
-    Ok(Some((claim, row.parse(6)?)))
+    Ok((claim, row.parse(6)?))
 }
 
-fn claim(
-    tx: &mut Tx<'_>,
-    id: DutyId,
-    most: usize,
-    worker: WorkerId,
-    times: (Timestamp, Timestamp),
-) -> Result<Option<Claim>, StoreError> {
-    let text = id.to_string();
-    let ambiguous = if take(tx, &text, worker, times, DUE)? {
-        false
-    } else if take(tx, &text, worker, times, RUN_OUT)? {
-        true
-    } else {
-        return Ok(None);
-    };
-    // Read after it was taken: what is read now is what the worker has in hand.
-    let Some((mut claim, _)) = read_claim(tx, &text, most)? else {
-        return Ok(None);
-    };
-    claim.ambiguous = ambiguous;
-    if ambiguous {
-        count_possible(tx, &claim)?;
+/// See [`Ledger::claim_up_to`].
+pub(crate) fn claim(tx: &mut Tx<'_>, claiming: &[Claiming]) -> Result<Vec<Option<Claim>>, StoreError> {
+    let mut alike: BTreeMap<(Uuid, usize), Vec<&Claiming>> = BTreeMap::new();
+    for claiming in claiming {
+        alike
+            .entry((claiming.worker.0, claiming.most))
+            .or_default()
+            .push(claiming);
     }
-    Ok(Some(claim))
+    let mut claimed = HashMap::new();
+    for ((worker, most), alike) in alike {
+        claimed.extend(claim_alike(tx, &alike, worker, most)?);
+    }
+    Ok(claiming.iter().map(|claiming| claimed.remove(&claiming.id)).collect())
 }
 
-const DUE: &str = "state = 'ready' AND (next_at IS NULL OR next_at <= $4)";
-const RUN_OUT: &str = "state = 'sending' AND (lease_until IS NULL OR lease_until < $4)";
+/// Claims what one worker wants, for as long as the first to run out.
+fn claim_alike(
+    tx: &mut Tx<'_>,
+    claiming: &[&Claiming],
+    worker: Uuid,
+    most: usize,
+) -> Result<HashMap<DutyId, Claim>, StoreError> {
+    let (now, until) = (
+        claiming.iter().map(|claiming| claiming.now).max(),
+        claiming.iter().map(|claiming| claiming.until).min(),
+    );
+    let (Some(now), Some(until)) = (now, until) else {
+        return Ok(HashMap::new());
+    };
+    let mut wanted: Vec<DutyId> = claiming.iter().map(|claiming| claiming.id).collect();
+    wanted.sort_unstable(); // all replicas lock in one order
+    let due = take(tx, &wanted, worker, (now, until), DUE)?;
+    wanted.retain(|id| !due.contains(id));
+    let run_out = take(tx, &wanted, worker, (now, until), RUN_OUT)?;
+    // Read after they were taken: what is read now is what the worker has in hand.
+    let taken = due.iter().chain(&run_out).map(|id| id.to_string().into()).collect();
+    let mut claims = HashMap::new();
+    for (mut claim, _) in read_claims(tx, taken, most)? {
+        claim.ambiguous = run_out.contains(&claim.id);
+        if claim.ambiguous {
+            count_possible(tx, &claim)?;
+        }
+        claims.insert(claim.id, claim);
+    }
+    Ok(claims)
+}
 
-/// Takes a duty in a certain state: of several workers at once, the statement's condition lets one.
+/// Keeps the leases of a worker's duties alive.
+fn extend(tx: &mut Tx<'_>, worker: WorkerId, mut ids: Vec<DutyId>, until: Timestamp) -> Result<(), StoreError> {
+    ids.sort_unstable(); // all replicas lock in one order
+    for ids in padded(ids.iter().map(|id| id.to_string().into()).collect()) {
+        tx.reserve("duty", "id", &ids)?;
+        let sql = format!(
+            "UPDATE duty SET lease_until = $1 WHERE id IN ({}) AND {SENDING} AND lease_owner = $2",
+            row(3, ids.len())
+        );
+        let mut values: Vec<Value> = vec![until.as_millisecond().into(), worker.0.to_string().into()];
+        values.extend(ids);
+        tx.execute(&sql, &values)?;
+    }
+    Ok(())
+}
+
+/// The states are not compared as they stand: for a state alone there is an index of all duties in it, which PostgreSQL
+/// would rather read through than look for each id.
+const SENDING: &str = "state || '' = 'sending'";
+const DUE: &str = "state || '' = 'ready' AND (next_at IS NULL OR next_at <= $3)";
+const RUN_OUT: &str = "state || '' = 'sending' AND (lease_until IS NULL OR lease_until < $3)";
+
+/// Takes those of these duties that are in a certain state: of several workers at once, the statement's condition lets one.
 fn take(
     tx: &mut Tx<'_>,
-    id: &str,
-    worker: WorkerId,
+    ids: &[DutyId],
+    worker: Uuid,
     (now, until): (Timestamp, Timestamp),
     condition: &str,
-) -> Result<bool, StoreError> {
-    let taken = tx.execute(
-        &format!(
-            "UPDATE duty SET state = 'sending', attempts = attempts + 1, lease_owner = $2, lease_until = $3
-             WHERE id = $1 AND {condition} AND {}",
-            not_paused("$4")
-        ),
-        &[
-            id.into(),
-            worker.0.to_string().into(),
+) -> Result<HashSet<DutyId>, StoreError> {
+    let mut taken = HashSet::new();
+    for ids in padded(ids.iter().map(|id| id.to_string().into()).collect()) {
+        if ids.len() > 1 {
+            tx.reserve("duty", "id", &ids)?;
+        }
+        let sql = format!(
+            "UPDATE duty SET state = 'sending', attempts = attempts + 1, lease_owner = $1, lease_until = $2
+             WHERE id IN ({}) AND {condition} AND {} RETURNING id",
+            row(4, ids.len()),
+            not_paused("$3")
+        );
+        let mut values: Vec<Value> = vec![
+            worker.to_string().into(),
             until.as_millisecond().into(),
             now.as_millisecond().into(),
-        ],
-    )?;
-    Ok(taken > 0)
+        ];
+        values.extend(ids);
+        for row in tx.query(&sql, &values)? {
+            taken.insert(row.parse(0)?);
+        }
+    }
+    Ok(taken)
 }
 
 /// Counts a mail that may have gone out and goes out again.

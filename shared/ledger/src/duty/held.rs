@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use store::StoreError;
 
 use super::claim::{Claim, read_claim};
+use crate::duty::add::add_duty;
 use crate::facts::SubmissionFacts;
-use crate::intake::add_duty;
 use crate::outbox::leaf;
 use crate::{Ledger, NewDuty};
 

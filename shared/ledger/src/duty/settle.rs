@@ -1,15 +1,19 @@
 //! How an attempt ended, and what follows from it.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
 use domain::{DutyId, DutyKind, DutyState, Reason, SubmissionId};
 use jiff::Timestamp;
-use store::{StoreError, Tx, Value};
+use store::rows::{padded, row};
+use store::{Row, StoreError, Tx, Value};
 
 use super::claim::{count_possible, read_claim};
 use crate::backlog::{IN_TIME, OWED_MAIL};
-use crate::counter::Counter;
+use crate::counter::{Counter, Counts};
+use crate::deletion::begin_all;
+use crate::duty::add::add_duty;
 use crate::facts::SubmissionFacts;
-use crate::intake::add_duty;
-use crate::outbox::{SiteEvent, leaf_of_duty};
+use crate::outbox::{Leaf, SiteEvent, leaf_of_duty, leaves, tell};
 use crate::{Ledger, NewDuty, WorkerId};
 
 /// How a worker's attempt ended.
@@ -86,6 +90,9 @@ impl Ledger {
         follows: Option<NewDuty>,
         now: Timestamp,
     ) -> Result<Settled, StoreError> {
+        if let (Outcome::Done, None) = (outcome, &follows) {
+            return self.batches.done.run(DoneDuty { id, at: now }).await;
+        }
         self.write(move |tx| {
             let settled = settle(tx, id, Some(worker), outcome, now)?;
             if let (true, Outcome::Unknown { .. }) = (settled.counted, outcome)
@@ -117,18 +124,20 @@ pub(crate) fn settle(
 ) -> Result<Settled, StoreError> {
     let text = id.to_string();
     let (state, reason, next_at) = match outcome {
-        Outcome::Done => (DutyState::Done, None, None),
+        Outcome::Done => {
+            let settled = done(tx, &[DoneDuty { id, at: now }])?;
+            return settled.into_iter().next().ok_or(StoreError::Panicked);
+        }
         Outcome::Retry { at, reason } => (DutyState::Ready, reason, Some(at)),
         Outcome::Unknown { at } => (DutyState::Ready, None, Some(at)),
         Outcome::Hold(reason) => (DutyState::Held, Some(reason), None),
         Outcome::Fail(reason) => (DutyState::Failed, reason, None),
         Outcome::Cancel(reason) => (DutyState::Cancelled, Some(reason), None),
     };
-    // What happened counts whoever did it; what did not happen is only said by the one who holds the lease.
-    // A person does not decide over what a worker has in hand.
+    // What did not happen is only said by the one who holds the lease. A person does not decide over what a worker has in
+    // hand.
     let mine = match worker {
         None => " AND state <> 'sending'",
-        Some(_) if outcome == Outcome::Done => "",
         Some(_) => " AND lease_owner = $6",
     };
     let mut values: Vec<Value> = vec![
@@ -138,9 +147,7 @@ pub(crate) fn settle(
         next_at.map(Timestamp::as_millisecond).into(),
         state.is_discharged().then(|| now.as_millisecond()).into(),
     ];
-    if let (Some(worker), true) = (worker, outcome != Outcome::Done) {
-        values.push(worker.0.to_string().into());
-    }
+    values.extend(worker.map(|worker| Value::from(worker.0.to_string())));
     let submission = SubmissionFacts::reserve_by_duty(tx, &text)?;
     let changed = tx.one(
         &format!(
@@ -155,6 +162,7 @@ pub(crate) fn settle(
     }
 }
 
+/// What follows from an attempt that did not do the duty.
 fn after_settling(
     tx: &mut Tx<'_>,
     (id, kind): (&str, DutyKind),
@@ -166,28 +174,25 @@ fn after_settling(
         counted: true,
         deleting: None,
     };
-    let event = match outcome {
-        Outcome::Done => "done",
-        Outcome::Cancel(_) => "cancelled",
-        Outcome::Hold(_) => "held",
-        Outcome::Fail(_) => "failed",
-        Outcome::Retry { .. } | Outcome::Unknown { .. } => return Ok(settled),
-    };
-    let rule = match outcome {
-        Outcome::Hold(reason) | Outcome::Cancel(reason) => Some(reason.to_string()),
-        _ => None,
+    let (event, rule) = match outcome {
+        Outcome::Cancel(reason) => ("cancelled", Some(reason.to_string())),
+        Outcome::Hold(reason) => ("held", Some(reason.to_string())),
+        Outcome::Fail(_) => ("failed", None),
+        Outcome::Done | Outcome::Retry { .. } | Outcome::Unknown { .. } => return Ok(settled),
     };
     let of = submission.map(|submission| submission.id.as_str());
     leaf_of_duty(tx, (of, id), &format!("{kind}_{event}"), now, rule.as_deref())?;
-    if matches!(outcome, Outcome::Done | Outcome::Cancel(_)) {
+    let is_cancelled = matches!(outcome, Outcome::Cancel(_));
+    if is_cancelled {
         tx.execute("DELETE FROM payload WHERE duty = $1", &[id.into()])?;
     }
     let Some(submission) = submission else {
         return Ok(settled);
     };
-    match outcome {
-        Outcome::Done | Outcome::Cancel(_) => count_late(tx, submission, kind, now)?,
-        _ => submission.tell(tx, SiteEvent::Held, now)?,
+    if is_cancelled {
+        count_late(tx, [(kind, submission)].into_iter(), now)?;
+    } else {
+        tell(tx, &[submission.told(SiteEvent::Held, now)])?;
     }
     if crate::deletion::begin(tx, submission, now)? {
         settled.deleting = submission.id.parse().ok();
@@ -195,18 +200,120 @@ fn after_settling(
     Ok(settled)
 }
 
-/// Counts a submission whose last mail is done now, and should have been earlier.
-fn count_late(tx: &mut Tx<'_>, submission: &SubmissionFacts, kind: DutyKind, now: Timestamp) -> Result<(), StoreError> {
-    let is_mail = matches!(kind, DutyKind::DepartmentMail | DutyKind::Receipt);
-    let is_late = now.duration_since(submission.received_at) > IN_TIME;
-    if !is_mail || !is_late || owes_mail(tx, &submission.id)? {
-        return Ok(());
-    }
-    submission.scope().add(tx, Counter::Late, 1)
+/// A duty that was done.
+pub(crate) struct DoneDuty {
+    id: DutyId,
+    at: Timestamp,
 }
 
-/// Whether a mail of a submission is neither done nor cancelled.
-fn owes_mail(tx: &mut Tx<'_>, submission: &str) -> Result<bool, StoreError> {
-    let sql = format!("SELECT 1 FROM duty WHERE submission = $1 AND {OWED_MAIL} LIMIT 1");
-    Ok(tx.one(&sql, &[submission.into()])?.is_some())
+/// Settles duties that were done: what happened counts whoever did it. They are recorded at one moment, the latest of theirs.
+pub(crate) fn done(tx: &mut Tx<'_>, duties: &[DoneDuty]) -> Result<Vec<Settled>, StoreError> {
+    let mut settled: HashMap<DutyId, Settled> = HashMap::new();
+    if let Some(now) = duties.iter().map(|done| done.at).max() {
+        let mut ids: Vec<DutyId> = duties.iter().map(|done| done.id).collect();
+        ids.sort_unstable(); // all replicas lock in one order
+        for ids in padded(ids.iter().map(|id| id.to_string().into()).collect()) {
+            settled.extend(done_together(tx, ids, now)?);
+        }
+    }
+    // One that is said to be done twice was done once.
+    Ok(duties
+        .iter()
+        .map(|done| settled.remove(&done.id).unwrap_or_default())
+        .collect())
+}
+
+fn done_together(tx: &mut Tx<'_>, ids: Vec<Value>, now: Timestamp) -> Result<HashMap<DutyId, Settled>, StoreError> {
+    let submissions = SubmissionFacts::reserve_by_duties(tx, &ids)?;
+    tx.reserve("duty", "id", &ids)?;
+    let of: HashMap<&str, &SubmissionFacts> = submissions.iter().map(|facts| (facts.id.as_str(), facts)).collect();
+    let sql = format!(
+        "UPDATE duty SET state = 'done', reason = NULL, next_at = NULL, done_at = $1, lease_owner = NULL, lease_until = NULL
+         WHERE id IN ({}) AND state NOT IN ('done', 'cancelled') RETURNING id, kind, submission",
+        row(2, ids.len())
+    );
+    let values: Vec<Value> = [now.as_millisecond().into()].into_iter().chain(ids).collect();
+    let mut changed = tx.query(&sql, &values)?;
+    // The rows come in any order; a leaf's place is for good.
+    changed.sort_by(|one, other| one.text(0).unwrap_or_default().cmp(other.text(0).unwrap_or_default()));
+    let ends: Vec<DoneRow<'_>> = changed
+        .iter()
+        .map(|row| DoneRow::of(row, &of))
+        .collect::<Result<_, _>>()?;
+    let said = ends.iter().map(|end| Leaf {
+        duty: Some(end.id),
+        ..Leaf::of(end.submission, &end.event, now)
+    });
+    leaves(tx, &said.collect::<Vec<_>>())?;
+    for ids in padded(ends.iter().map(|end| end.id.into()).collect()) {
+        let places = row(1, ids.len());
+        tx.execute(&format!("DELETE FROM payload WHERE duty IN ({places})"), &ids)?;
+    }
+    count_late(tx, ends.iter().filter_map(|end| Some((end.kind, end.facts?))), now)?;
+    let concerned: BTreeSet<&str> = ends.iter().filter_map(|end| end.submission).collect();
+    let concerned: Vec<&SubmissionFacts> = concerned.iter().filter_map(|id| of.get(id).copied()).collect();
+    let mut begun: HashSet<SubmissionId> = begin_all(tx, &concerned, now)?.into_iter().collect();
+    let mut settled = HashMap::new();
+    for end in ends {
+        let submission: Option<SubmissionId> = end.submission.and_then(|id| id.parse().ok());
+        // Of several duties of one submission, one says that its deletion began.
+        let deleting = submission.filter(|id| begun.remove(id));
+        let id = end.id.parse().map_err(|_| StoreError::Unexpected { column: 0 })?;
+        settled.insert(
+            id,
+            Settled {
+                counted: true,
+                deleting,
+            },
+        );
+    }
+    Ok(settled)
+}
+
+/// A duty that is done now.
+struct DoneRow<'a> {
+    id: &'a str,
+    kind: DutyKind,
+    submission: Option<&'a str>,
+    facts: Option<&'a SubmissionFacts>,
+    /// As its leaf says it.
+    event: String,
+}
+
+impl<'a> DoneRow<'a> {
+    fn of(row: &'a Row, of: &HashMap<&str, &'a SubmissionFacts>) -> Result<Self, StoreError> {
+        let (kind, submission): (DutyKind, _) = (row.parse(1)?, row.opt_text(2)?);
+        Ok(Self {
+            id: row.text(0)?,
+            kind,
+            submission,
+            facts: submission.and_then(|id| of.get(id).copied()),
+            event: format!("{kind}_done"),
+        })
+    }
+}
+
+/// Counts the submissions whose last mail is done or given up now, and should have been earlier.
+fn count_late<'a>(
+    tx: &mut Tx<'_>,
+    ended: impl Iterator<Item = (DutyKind, &'a SubmissionFacts)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let is_late = |kind: DutyKind, facts: &SubmissionFacts| {
+        matches!(kind, DutyKind::DepartmentMail | DutyKind::Receipt) && now.duration_since(facts.received_at) > IN_TIME
+    };
+    let late = ended.filter(|(kind, facts)| is_late(*kind, facts));
+    let mut late: BTreeMap<&str, &SubmissionFacts> = late.map(|(_, facts)| (facts.id.as_str(), facts)).collect();
+    for ids in padded(late.keys().map(|id| Value::from(*id)).collect()) {
+        let places = row(1, ids.len());
+        let owing = format!("SELECT DISTINCT submission FROM duty WHERE submission IN ({places}) AND {OWED_MAIL}");
+        for row in tx.query(&owing, &ids)? {
+            late.remove(row.text(0)?);
+        }
+    }
+    let mut counts = Counts::default();
+    for facts in late.values() {
+        counts.count(facts.scope(), Counter::Late, 1);
+    }
+    counts.add(tx)
 }

@@ -4,7 +4,7 @@ use domain::{DepartmentId, Reason, Reference, SiteId};
 use jiff::Timestamp;
 use store::{StoreError, Tx};
 
-use crate::intake::add_duty;
+use crate::duty::add::add_duty;
 use crate::{Ledger, NewDuty};
 
 /// Held mails that a department has not been told of, by the oldest of them.

@@ -205,7 +205,7 @@ impl Ledger {
                 &[version.to_string().into()],
             )?;
             if owed > 0 {
-                crate::intake::add_duty(tx, None, &notice, now)?;
+                crate::duty::add::add_duty(tx, None, &notice, now)?;
             }
             Ok(owed > 0)
         })

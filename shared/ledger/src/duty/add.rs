@@ -1,0 +1,103 @@
+//! Adding duties with their payloads.
+
+use domain::{DepartmentId, DutyId, SubmissionId};
+use jiff::Timestamp;
+use store::rows::{groups, rows};
+use store::{StoreError, Tx, Value};
+
+use crate::{NewDuty, Payload};
+
+/// Payloads of at most so many bytes share a statement; of larger ones, one at a time is copied.
+const LIGHT: usize = 32 << 10;
+
+/// A duty to be added.
+pub(crate) struct Owed<'a> {
+    /// Its submission; a notice about no single one has none.
+    pub(crate) submission: Option<SubmissionId>,
+    /// Whether the submission is a test.
+    pub(crate) test: bool,
+    pub(crate) duty: &'a NewDuty,
+    /// When it begins.
+    pub(crate) since: Timestamp,
+}
+
+/// Adds a duty with its payload.
+pub(crate) fn add_duty(
+    tx: &mut Tx<'_>,
+    submission: Option<SubmissionId>,
+    duty: &NewDuty,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let test = submission.map(|id| is_test(tx, id)).transpose()?;
+    let owed = Owed {
+        submission,
+        test: test.unwrap_or(false),
+        duty,
+        since: now,
+    };
+    add_duties(tx, &[owed])
+}
+
+fn is_test(tx: &mut Tx<'_>, id: SubmissionId) -> Result<bool, StoreError> {
+    let row = tx.one("SELECT test FROM submission WHERE id = $1", &[id.to_string().into()])?;
+    Ok(row.map_or(Ok(0), |row| row.int(0))? != 0)
+}
+
+/// Adds duties with their payloads: a statement for many of either.
+pub(crate) fn add_duties(tx: &mut Tx<'_>, owed: &[Owed<'_>]) -> Result<(), StoreError> {
+    for group in groups(owed) {
+        let mut values = Vec::with_capacity(DUTY * group.len());
+        values.extend(group.iter().flat_map(values_of));
+        let places = rows("", 1, DUTY, group.len());
+        let sql = format!(
+            "INSERT INTO duty (submission, created_at, next_at, attempts, test, id, kind, role, department, state, reason,
+                 done_at, expires_at) VALUES {places}"
+        );
+        tx.execute(&sql, &values)?;
+    }
+    let payloads = owed
+        .iter()
+        .filter_map(|owed| Some((owed.duty.id, owed.duty.payload.as_ref()?)));
+    let (light, heavy): (Vec<_>, Vec<_>) = payloads.partition(|(_, payload)| payload.sealed.len() <= LIGHT);
+    for group in groups(&light).chain(heavy.chunks(1)) {
+        add_payloads(tx, group)?;
+    }
+    Ok(())
+}
+
+/// How many values a duty has.
+const DUTY: usize = 13;
+
+fn values_of(owed: &Owed<'_>) -> [Value; DUTY] {
+    let (duty, now) = (owed.duty, owed.since.as_millisecond());
+    [
+        owed.submission.map(|id| id.to_string()).into(),
+        now.into(),
+        now.into(),
+        0i64.into(),
+        owed.test.into(),
+        duty.id.to_string().into(),
+        duty.kind.as_str().into(),
+        duty.role.as_str().into(),
+        duty.department.as_ref().map(DepartmentId::as_str).into(),
+        duty.state.as_str().into(),
+        duty.reason.map(|reason| reason.to_string()).into(),
+        duty.state.is_discharged().then_some(now).into(),
+        duty.expires_at.map(Timestamp::as_millisecond).into(),
+    ]
+}
+
+fn add_payloads(tx: &mut Tx<'_>, payloads: &[(DutyId, &Payload)]) -> Result<(), StoreError> {
+    let mut values: Vec<Value> = Vec::with_capacity(4 * payloads.len());
+    for (duty, payload) in payloads {
+        values.extend([
+            duty.to_string().into(),
+            payload.owner.to_string().into(),
+            payload.purpose.as_str().into(),
+            payload.sealed.as_slice().into(),
+        ]);
+    }
+    let places = rows("", 1, 4, payloads.len());
+    let sql = format!("INSERT INTO payload (duty, owner, purpose, sealed) VALUES {places}");
+    tx.execute(&sql, &values).map(drop)
+}
