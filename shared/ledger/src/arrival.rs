@@ -141,9 +141,10 @@ impl Ledger {
     pub async fn site_copy_gone(
         &self,
         arrival: Arrival,
-        ids: Vec<SubmissionId>,
+        mut ids: Vec<SubmissionId>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        ids.sort_unstable(); // all replicas lock in one order
         self.write(move |tx| {
             for id in ids {
                 let id = id.to_string();
@@ -169,10 +170,11 @@ impl Ledger {
     pub async fn withdraw(
         &self,
         arrival: Arrival,
-        ids: Vec<SubmissionId>,
+        mut ids: Vec<SubmissionId>,
         notice: Option<NewDuty>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        ids.sort_unstable(); // all replicas lock in one order
         self.write(move |tx| {
             let mut news = false;
             for id in &ids {

@@ -9,7 +9,8 @@ mod untold;
 
 use domain::{DutyId, DutyKind};
 use jiff::Timestamp;
-use store::StoreError;
+use store::rows::groups;
+use store::{StoreError, Tx, Value};
 
 pub use claim::Claim;
 pub use decide::{Decision, DutyFilter, DutyRow};
@@ -21,6 +22,13 @@ pub(crate) use settle::settle;
 use crate::duty::add::add_duty;
 use crate::pause::not_paused;
 use crate::{Ledger, NewDuty};
+
+/// Keeps other writers from duties until the transaction ends, in the order of all.
+pub(crate) fn reserve_duties(tx: &mut Tx<'_>, mut ids: Vec<DutyId>) -> Result<(), StoreError> {
+    ids.sort_unstable();
+    let ids: Vec<Value> = ids.into_iter().map(|id| id.to_string().into()).collect();
+    groups(&ids).try_for_each(|group| tx.reserve("duty", "id", group))
+}
 
 impl Ledger {
     /// Puts a notice about no single submission on its way.

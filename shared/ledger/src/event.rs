@@ -1,6 +1,8 @@
 //! Events of registrations: their dates as an operator sets them, their end, and the department's word that it has
 //! deleted its copies.
 
+use std::collections::BTreeMap;
+
 use domain::Reference;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -113,6 +115,15 @@ pub(crate) fn tag(tx: &mut Tx<'_>, id: &str) -> Result<String, StoreError> {
     row.map_or(Ok(String::new()), |row| row.text(0).map(str::to_owned))
 }
 
+/// As [`tag`], of several: all transactions that name some do so in one order.
+pub(crate) fn tags(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<String>, StoreError> {
+    let mut names: BTreeMap<&str, String> = ids.iter().map(|id| (id.as_str(), String::new())).collect();
+    for (id, name) in &mut names {
+        *name = tag(tx, id)?;
+    }
+    Ok(ids.iter().filter_map(|id| names.remove(id.as_str())).collect())
+}
+
 impl Ledger {
     /// Every event, the next deadline first.
     ///
@@ -198,8 +209,9 @@ impl Ledger {
             );
             let rows = tx.query(&sql, &[now.as_millisecond().into()])?;
             let mut events: Vec<EventRow> = rows.iter().map(event).collect::<Result<_, _>>()?;
-            for event in &mut events {
-                event.tag = Some(tag(tx, &event.id)?);
+            let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
+            for (event, tag) in events.iter_mut().zip(tags(tx, &ids)?) {
+                event.tag = Some(tag);
             }
             Ok(events)
         })

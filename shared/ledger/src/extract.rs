@@ -7,7 +7,7 @@ use store::{Row, StoreError, Tx};
 use uuid::Uuid;
 
 use crate::duty::add::add_duty;
-use crate::event::tag;
+use crate::event::{tag, tags};
 use crate::outbox::leaf;
 use crate::read::time;
 use crate::{Ledger, NewDuty, Payload};
@@ -149,13 +149,12 @@ impl Ledger {
                 ),
                 &[now.as_millisecond().into()],
             )?;
-            let mut events = Vec::new();
-            for row in &rows {
-                let id = row.text(0)?.to_owned();
-                let name = tag(tx, &id)?;
-                events.push((id, name));
-            }
-            Ok(events)
+            let ids: Vec<String> = rows
+                .iter()
+                .map(|row| row.text(0).map(str::to_owned))
+                .collect::<Result<_, _>>()?;
+            let names = tags(tx, &ids)?;
+            Ok(ids.into_iter().zip(names).collect())
         })
         .await
     }

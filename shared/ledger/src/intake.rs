@@ -143,13 +143,18 @@ impl Receipts {
 /// See [`Ledger::record`].
 pub(crate) fn record(tx: &mut Tx<'_>, new: &[Recording]) -> Result<Vec<Recorded>, StoreError> {
     let judged = judge(tx, new)?;
+    let recorded = judged.iter().map(|judged| match judged {
+        Judged::New | Judged::There => Recorded::Accepted,
+        Judged::Overtaken => Recorded::Overtaken,
+    });
+    let recorded: Vec<Recorded> = recorded.collect();
     let taken: Vec<&Recording> = new
         .iter()
-        .zip(&judged)
-        .filter_map(|(new, recorded)| (*recorded == Recorded::Accepted).then_some(new))
+        .zip(judged)
+        .filter_map(|(new, judged)| (judged == Judged::New).then_some(new))
         .collect();
     if taken.is_empty() {
-        return Ok(judged);
+        return Ok(recorded);
     }
     insert(tx, &taken)?;
     let owed = taken.iter().flat_map(|taken| {
@@ -165,11 +170,22 @@ pub(crate) fn record(tx: &mut Tx<'_>, new: &[Recording]) -> Result<Vec<Recorded>
     note_events(tx, &taken)?;
     count(tx, &taken)?;
     say(tx, &taken)?;
-    Ok(judged)
+    Ok(recorded)
+}
+
+/// What a submission is when it is to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// What it was judged by still holds.
+    New,
+    /// It was recorded, and whoever did so was not told.
+    There,
+    /// See [`Recorded::Overtaken`].
+    Overtaken,
 }
 
 /// Whether what each submission was judged by still holds; where it does, supersedes what came before.
-fn judge(tx: &mut Tx<'_>, new: &[Recording]) -> Result<Vec<Recorded>, StoreError> {
+fn judge(tx: &mut Tx<'_>, new: &[Recording]) -> Result<Vec<Judged>, StoreError> {
     let addresses = new.iter().filter_map(|recording| recording.new.receipt.as_ref());
     let locks = new.iter().map(|recording| recording.new.lock);
     tx.lock_all(locks.chain(addresses.clone().map(|address| address.lock)).collect())?;
@@ -198,11 +214,15 @@ fn judge(tx: &mut Tx<'_>, new: &[Recording]) -> Result<Vec<Recorded>, StoreError
             && known.known.len() == new.known
             && !own().any(|identity| identities.contains(identity))
             && !(is_first && references.contains(new.reference.as_str()));
-        if !still_so {
-            judged.push(Recorded::Overtaken);
+        if known.ids.contains(&new.id) {
+            judged.push(Judged::There);
             continue;
         }
-        judged.push(Recorded::Accepted);
+        if !still_so {
+            judged.push(Judged::Overtaken);
+            continue;
+        }
+        judged.push(Judged::New);
         identities.extend(own());
         references.insert(new.reference.as_str().to_owned());
         if let Some(address) = &new.receipt {

@@ -79,10 +79,11 @@ impl Ledger {
     /// [`StoreError`]; then nothing changed.
     pub async fn withdraw_registration(
         &self,
-        ids: Vec<SubmissionId>,
+        mut ids: Vec<SubmissionId>,
         notice: Option<NewDuty>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        ids.sort_unstable(); // all replicas lock in one order
         self.write(move |tx| {
             let mut news = false;
             for id in &ids {

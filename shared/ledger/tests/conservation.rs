@@ -325,7 +325,7 @@ proptest! {
     /// D1, D2, P2
     #[test]
     fn every_history_conserves(history in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let mut world = World::new();
             for step in history {

@@ -403,7 +403,7 @@ proptest! {
         histories in prop::collection::vec(history(), TOGETHER),
         hours in prop::collection::vec(0..9i64, ROUNDS),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(live(&histories, &hours));
     }
 }

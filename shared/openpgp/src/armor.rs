@@ -21,7 +21,7 @@ pub(crate) fn bare_block(lines: &[&str]) -> Option<Vec<u8>> {
         return None;
     };
     let data = match data {
-        [data @ .., checksum] if checksum.len() == 5 && checksum.starts_with('=') => data,
+        [data @ .., last] if is_checksum(last) => data,
         data => data,
     };
     if data.is_empty() || data.iter().any(|line| line.is_empty()) {
@@ -30,6 +30,11 @@ pub(crate) fn bare_block(lines: &[&str]) -> Option<Vec<u8>> {
     let octets = STANDARD.decode(data.concat()).ok()?;
     // A packet's first bit is set (RFC 9580, 4.2); of what has it not, the parser would try whether it is armored again.
     octets.first().is_some_and(|first| first & 0x80 != 0).then_some(octets)
+}
+
+fn is_checksum(line: &str) -> bool {
+    let octets = line.strip_prefix('=').filter(|text| text.len() == 4);
+    octets.is_some_and(|text| STANDARD.decode(text).is_ok_and(|octets| octets.len() == 3))
 }
 
 /// The least that a `SEIPDv1` container of AES can hold: version, block and check octets, and the MDC packet. Given less,

@@ -15,15 +15,15 @@ pub type BatchJob<I, O> = fn(&mut Tx<'_>, &[I]) -> Result<Vec<O>, StoreError>;
 /// The most inputs of one job: bounds how long the first of them waits, and how much a statement holds.
 const MOST: usize = 64;
 
-/// How long inputs gather after a job that several shared: where there is much to do, a transaction's own cost is shared by
-/// more. An input that comes alone waits for nobody.
+/// How much longer inputs gather after a job that several shared: where there is much to do, a transaction's own cost is
+/// shared by more. Where inputs come one by one, none waits.
 const GATHERING: Duration = Duration::from_millis(20);
 
 /// Does inputs of one kind together: a statement about many rows costs less than many statements.
 ///
-/// One job runs at a time, so that the next ones gather behind it, and so that two jobs of one process never wait for each
-/// other's rows. Where a job fails as it would again, each of its inputs is done alone: none fails for its neighbour.
-/// Clones share what has gathered.
+/// One job of a batch runs at a time, so that the next inputs gather behind it. Where a job fails as it would again, or for
+/// a row that another writer holds, each of its inputs is done alone, so that none fails for its neighbour; a store that is
+/// away is said to all. Clones share what has gathered.
 pub struct Batch<I, O>(Arc<Shared<I, O>>);
 
 struct Shared<I, O> {
@@ -84,17 +84,42 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Batch<I, O> {
     pub async fn run(&self, input: I) -> Result<O, StoreError> {
         let (answer, answered) = oneshot::channel();
         if self.0.gather(input, answer) {
-            tokio::spawn(Arc::clone(&self.0).serve());
+            tokio::spawn(Serving(Some(Arc::clone(&self.0))).serve());
         }
         answered.await.unwrap_or(Err(StoreError::Panicked))
     }
 }
 
-impl<I: Send + Sync + 'static, O: Send + 'static> Shared<I, O> {
+/// Whoever serves, until it has ended. Where it is dropped before, by a panic or with its runtime, those who wait are told,
+/// and the next input is served anew.
+struct Serving<I, O>(Option<Arc<Shared<I, O>>>);
+
+impl<I: Send + Sync + 'static, O: Send + 'static> Serving<I, O> {
+    async fn serve(mut self) {
+        if let Some(shared) = &self.0 {
+            shared.serve().await;
+        }
+        drop(self.0.take());
+    }
+}
+
+impl<I, O> Drop for Serving<I, O> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            let mut gathered = shared.gathered();
+            gathered.is_served = false;
+            gathered.waiting.clear();
+        }
+    }
+}
+
+impl<I, O> Shared<I, O> {
     fn gathered(&self) -> MutexGuard<'_, Gathered<I, O>> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl<I: Send + Sync + 'static, O: Send + 'static> Shared<I, O> {
     /// Adds an input; whether nobody serves yet.
     fn gather(&self, input: I, answer: Answer<O>) -> bool {
         let mut gathered = self.gathered();
@@ -106,13 +131,13 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Shared<I, O> {
     }
 
     /// Does what has gathered, until nothing has.
-    async fn serve(self: Arc<Self>) {
+    async fn serve(&self) {
         let mut shared = false;
         while let Some((inputs, answers)) = self.next(shared).await {
             let inputs: Arc<[I]> = inputs.into();
             shared = inputs.len() > 1;
             match self.attempt(&inputs, 0..inputs.len()).await {
-                Err(error) if inputs.len() > 1 && !error.is_transient() => {
+                Err(error) if inputs.len() > 1 && self.is_of_one(&error) => {
                     for (at, answer) in answers.into_iter().enumerate() {
                         let done = self.attempt(&inputs, at..at + 1).await;
                         let output = done.and_then(|mut outputs| outputs.pop().ok_or(StoreError::Panicked));
@@ -133,10 +158,21 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Shared<I, O> {
         }
     }
 
+    /// Whether an error may be about one of several inputs: on PostgreSQL a row of one may be held by another writer, while
+    /// SQLite is busy for all.
+    fn is_of_one(&self, error: &StoreError) -> bool {
+        !error.is_transient() || (*error == StoreError::Busy && !self.store.is_sqlite())
+    }
+
     /// The inputs of the next job, after one that several shared or not. `None` ends the serving.
     async fn next(&self, shared: bool) -> Option<(Vec<I>, Vec<Answer<O>>)> {
-        if shared && self.gathered().waiting.len() < MOST {
-            let _ = timeout(GATHERING, self.enough.notified()).await; // enough, or as many as came
+        if shared {
+            let enough = async {
+                while self.gathered().waiting.len() < MOST {
+                    self.enough.notified().await;
+                }
+            };
+            let _ = timeout(GATHERING, enough).await; // enough, or as many as came
         }
         let mut gathered = self.gathered();
         let count = gathered.waiting.len().min(MOST);

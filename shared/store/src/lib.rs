@@ -83,6 +83,11 @@ impl Store {
         }
     }
 
+    /// Whether it is one file, with one writer at a time.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.writers.is_sqlite()
+    }
+
     /// Runs a job in a transaction and answers after its commit. An `Err` of the job undoes what it did.
     ///
     /// # Errors

@@ -67,6 +67,10 @@ impl Pool {
         }))
     }
 
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.0.url.is_sqlite()
+    }
+
     pub(crate) fn send(&self, work: Work) {
         let mut queue = self.0.queue();
         queue.jobs.push_back(work);

@@ -203,3 +203,23 @@ async fn a_store_that_is_away_is_said_to_all() {
             .all(|outcome| matches!(outcome, Err(StoreError::Unavailable { .. })))
     );
 }
+
+/// Whoever serves is told to end with its runtime: the next input is served by another.
+#[test]
+fn a_batch_outlives_the_runtime_that_served_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = at(&dir.path().join("a.db"));
+    let batch = Batch::writing(&store, add_all);
+    // Without a clock the wait for others panics, after the first job.
+    let broken = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let outcomes = broken.block_on(join_all((0..100).map(|n| batch.run(format!("n{n}")))));
+    assert!(outcomes.iter().any(|outcome| *outcome == Err(StoreError::Panicked)));
+    drop(broken);
+    let whole = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let outcomes = whole
+        .expect("a runtime")
+        .block_on(join_all((0..100).map(|n| batch.run(format!("m{n}")))));
+    assert!(outcomes.iter().all(Result::is_ok));
+}

@@ -17,7 +17,7 @@ mod ring;
 mod rotate;
 mod seal;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -292,9 +292,14 @@ fn insert(tx: &mut Tx<'_>, made: &[Vec<NewKey>]) -> Result<Vec<()>, StoreError> 
 /// Finds wrapped data keys: a statement for many.
 fn find(tx: &mut Tx<'_>, sought: &[(Uuid, Purpose)]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
     let mut found = HashMap::new();
+    let purposes: BTreeSet<&str> = sought.iter().map(|(_, purpose)| purpose.as_str()).collect();
+    let purposes: Vec<String> = purposes.iter().map(|purpose| format!("'{purpose}'")).collect();
+    let purposes = purposes.join(", ");
     for owners in padded(sought.iter().map(|(owner, _)| owner.to_string().into()).collect()) {
         let places = row(1, owners.len());
-        let sql = format!("SELECT owner, purpose, wrapped FROM data_key WHERE owner IN ({places})");
+        let sql = format!(
+            "SELECT owner, purpose, wrapped FROM data_key WHERE owner IN ({places}) AND purpose IN ({purposes})"
+        );
         for row in tx.query(&sql, &owners)? {
             let owner: Uuid = row.parse(0)?;
             found.insert((owner, row.text(1)?.to_owned()), row.blob(2)?.to_vec());

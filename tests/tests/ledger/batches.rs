@@ -2,12 +2,12 @@
 
 use domain::{DutyId, SubmissionId};
 use futures::future::{join_all, try_join_all};
-use ledger::{Arrival, NewSubmission, Outcome, Recorded, WorkerId};
+use ledger::{Arrival, Decision, DutyFilter, NewSubmission, Outcome, Recorded, WorkerId};
 use store::StoreError;
 
 use crate::bed::{Bed, arrival, at, both, correction_of, message};
 
-/// So many at once make more than one batch, and none of whole size.
+/// So many at once make several batches, of which the last is not full.
 const MANY: usize = 150;
 
 /// P2
@@ -167,6 +167,75 @@ async fn counts_of_one_batch_go_to_their_own_site_and_form() -> anyhow::Result<(
         assert_eq!((production.accepted, production.form_drift), (100, 20));
         let tests = bed.ledger.figures(true, at(60)).await?;
         assert_eq!((tests.accepted, tests.form_drift), (50, 10));
+    }
+    Ok(())
+}
+
+/// A person decides over many duties while workers claim and settle them: none waits for one that waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_about_many_meets_those_who_work_on_them() -> anyhow::Result<()> {
+    for bed in both()? {
+        let other = bed.replica();
+        let mut new: Vec<NewSubmission> = (0..MANY).map(|_| message()).collect();
+        // Duties in another order than their submissions.
+        let mut duties: Vec<_> = new.iter_mut().map(|new| std::mem::take(&mut new.duties)).collect();
+        duties.reverse();
+        for (new, mut duties) in new.iter_mut().zip(duties) {
+            for duty in &mut duties {
+                duty.payload.iter_mut().for_each(|payload| payload.owner = new.id.0);
+            }
+            new.duties = duties;
+        }
+        try_join_all(new.iter().map(|new| bed.accept(new.clone()))).await?;
+        let ids: Vec<DutyId> = new.iter().flat_map(|new| &new.duties).map(|duty| duty.id).collect();
+        let worker = WorkerId::new();
+        let hold = async {
+            for decision in [Decision::Hold, Decision::Release, Decision::Hold, Decision::Retry] {
+                other
+                    .decide(vec![DutyFilter::default()], decision, None, None, at(1))
+                    .await?;
+            }
+            anyhow::Ok(())
+        };
+        let work = async {
+            for _ in 0..4 {
+                let claims = ids.iter().map(|id| bed.ledger.claim(*id, worker, at(1), at(21)));
+                let claimed: Vec<_> = try_join_all(claims).await?.into_iter().flatten().collect();
+                let done = claimed
+                    .iter()
+                    .map(|claim| bed.ledger.settle(claim.id, worker, Outcome::Done, None, at(2)));
+                try_join_all(done).await?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::try_join!(hold, work)?;
+        let figures = bed.figures().await?;
+        assert_eq!(figures.accepted, i64::try_from(MANY)?);
+        assert_eq!(figures.duplicates.possible_mail, 0);
+    }
+    Ok(())
+}
+
+/// Each duty is done at its own time, and its submission is late by its own last mail.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_at_different_times_is_recorded_so() -> anyhow::Result<()> {
+    for bed in both()? {
+        let new: Vec<NewSubmission> = (0..MANY).map(|_| message()).collect();
+        try_join_all(new.iter().map(|new| bed.accept(new.clone()))).await?;
+        let worker = WorkerId::new();
+        // Every third was sent much later than it should have been.
+        let sent = |number: usize| if number.is_multiple_of(3) { at(86_000) } else { at(2) };
+        let done = new.iter().enumerate().flat_map(|(number, new)| {
+            let at = sent(number);
+            let settle = |id| bed.ledger.settle(id, worker, Outcome::Done, None, at);
+            new.duties
+                .iter()
+                .map(move |duty| duty.id)
+                .map(settle)
+                .collect::<Vec<_>>()
+        });
+        try_join_all(done).await?;
+        assert_eq!(bed.ledger.backlog(at(90_000)).await?.missed, i64::try_from(MANY / 3)?);
     }
     Ok(())
 }

@@ -179,24 +179,21 @@ pub(crate) fn claim(tx: &mut Tx<'_>, claiming: &[Claiming]) -> Result<Vec<Option
     }
     let mut claimed = HashMap::new();
     for ((worker, most), alike) in alike {
-        claimed.extend(claim_alike(tx, &alike, worker, most)?);
+        let claims = claim_alike(tx, &alike, worker, most)?;
+        claimed.extend(claims.into_iter().map(|claim| ((worker, most, claim.id), claim)));
     }
-    Ok(claiming.iter().map(|claiming| claimed.remove(&claiming.id)).collect())
+    let of = |claiming: &Claiming| claimed.remove(&(claiming.worker.0, claiming.most, claiming.id));
+    Ok(claiming.iter().map(of).collect())
 }
 
 /// Claims what one worker wants, for as long as the first to run out.
-fn claim_alike(
-    tx: &mut Tx<'_>,
-    claiming: &[&Claiming],
-    worker: Uuid,
-    most: usize,
-) -> Result<HashMap<DutyId, Claim>, StoreError> {
+fn claim_alike(tx: &mut Tx<'_>, claiming: &[&Claiming], worker: Uuid, most: usize) -> Result<Vec<Claim>, StoreError> {
     let (now, until) = (
         claiming.iter().map(|claiming| claiming.now).max(),
         claiming.iter().map(|claiming| claiming.until).min(),
     );
     let (Some(now), Some(until)) = (now, until) else {
-        return Ok(HashMap::new());
+        return Ok(Vec::new());
     };
     let mut wanted: Vec<DutyId> = claiming.iter().map(|claiming| claiming.id).collect();
     wanted.sort_unstable(); // all replicas lock in one order
@@ -205,13 +202,13 @@ fn claim_alike(
     let run_out = take(tx, &wanted, worker, (now, until), RUN_OUT)?;
     // Read after they were taken: what is read now is what the worker has in hand.
     let taken = due.iter().chain(&run_out).map(|id| id.to_string().into()).collect();
-    let mut claims = HashMap::new();
+    let mut claims = Vec::new();
     for (mut claim, _) in read_claims(tx, taken, most)? {
         claim.ambiguous = run_out.contains(&claim.id);
         if claim.ambiguous {
             count_possible(tx, &claim)?;
         }
-        claims.insert(claim.id, claim);
+        claims.push(claim);
     }
     Ok(claims)
 }

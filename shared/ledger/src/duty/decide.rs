@@ -1,10 +1,14 @@
 //! What a person sees of duties, and may do with them.
 
+use std::collections::BTreeSet;
+
 use domain::{DepartmentId, DutyId, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
+use store::rows::groups;
 use store::{Row, StoreError, Tx, Value};
 
+use super::reserve_duties;
 use super::settle::{Outcome, settle};
 use crate::Ledger;
 use crate::act::{DecideError, as_expected, conditions, of_departments};
@@ -163,15 +167,17 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<usize, DecideError> {
         let done = self.store.write(move |tx| {
-            let mut ids = Vec::new();
+            let (mut ids, mut submissions) = (Vec::new(), BTreeSet::new());
             for filter in &filters {
-                let (sql, values) = decidable("duty.id", filter, decision);
+                let (sql, values) = decidable("duty.id, duty.submission", filter, decision);
                 let rows = tx.query(&format!("{sql} ORDER BY duty.submission, duty.id"), &values)?;
                 for row in rows {
                     ids.push(row.parse(0)?);
+                    submissions.extend(row.opt_text(1)?.map(str::to_owned));
                 }
             }
             as_expected(expected, ids.len())?;
+            reserve(tx, submissions, &ids, decision)?;
             let mut changed = 0;
             for id in ids {
                 changed += usize::from(decide(tx, id, decision, why.as_deref(), now)?);
@@ -236,6 +242,22 @@ fn decidable(what: &str, filter: &DutyFilter, decision: Decision) -> (String, Ve
         decision.applies(),
     );
     (sql, values)
+}
+
+/// Keeps other writers from what a decision is about, in the order of all: submissions, then duties, each by its id.
+fn reserve(
+    tx: &mut Tx<'_>,
+    submissions: BTreeSet<String>,
+    ids: &[DutyId],
+    decision: Decision,
+) -> Result<(), StoreError> {
+    if decision == Decision::Discard {
+        let submissions: Vec<Value> = submissions.into_iter().map(Value::from).collect();
+        for group in groups(&submissions) {
+            tx.reserve("submission", "id", group)?;
+        }
+    }
+    reserve_duties(tx, ids.to_vec())
 }
 
 /// Carries one decision out; `false` where a worker was faster.

@@ -1,10 +1,10 @@
 //! How an attempt ended, and what follows from it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::{DutyId, DutyKind, DutyState, Reason, SubmissionId};
 use jiff::Timestamp;
-use store::rows::{padded, row};
+use store::rows::{groups, padded, row};
 use store::{Row, StoreError, Tx, Value};
 
 use super::claim::{count_possible, read_claim};
@@ -14,6 +14,7 @@ use crate::deletion::begin_all;
 use crate::duty::add::add_duty;
 use crate::facts::SubmissionFacts;
 use crate::outbox::{Leaf, SiteEvent, leaf_of_duty, leaves, tell};
+use crate::read::time;
 use crate::{Ledger, NewDuty, WorkerId};
 
 /// How a worker's attempt ended.
@@ -190,7 +191,7 @@ fn after_settling(
         return Ok(settled);
     };
     if is_cancelled {
-        count_late(tx, [(kind, submission)].into_iter(), now)?;
+        count_late(tx, [(kind, submission, now)].into_iter())?;
     } else {
         tell(tx, &[submission.told(SiteEvent::Held, now)])?;
     }
@@ -206,15 +207,18 @@ pub(crate) struct DoneDuty {
     at: Timestamp,
 }
 
-/// Settles duties that were done: what happened counts whoever did it. They are recorded at one moment, the latest of theirs.
+/// Settles duties that were done, each at its own time: what happened counts whoever did it.
 pub(crate) fn done(tx: &mut Tx<'_>, duties: &[DoneDuty]) -> Result<Vec<Settled>, StoreError> {
     let mut settled: HashMap<DutyId, Settled> = HashMap::new();
-    if let Some(now) = duties.iter().map(|done| done.at).max() {
-        let mut ids: Vec<DutyId> = duties.iter().map(|done| done.id).collect();
-        ids.sort_unstable(); // all replicas lock in one order
-        for ids in padded(ids.iter().map(|id| id.to_string().into()).collect()) {
-            settled.extend(done_together(tx, ids, now)?);
-        }
+    // By id, for all replicas lock in one order; of a duty that is said to be done twice the first counts.
+    let mut times: BTreeMap<DutyId, Timestamp> = BTreeMap::new();
+    for done in duties {
+        let at = times.entry(done.id).or_insert(done.at);
+        *at = done.at.min(*at);
+    }
+    let times: Vec<(DutyId, Timestamp)> = times.into_iter().collect();
+    for group in groups(&times) {
+        settled.extend(done_together(tx, group)?);
     }
     // One that is said to be done twice was done once.
     Ok(duties
@@ -223,17 +227,12 @@ pub(crate) fn done(tx: &mut Tx<'_>, duties: &[DoneDuty]) -> Result<Vec<Settled>,
         .collect())
 }
 
-fn done_together(tx: &mut Tx<'_>, ids: Vec<Value>, now: Timestamp) -> Result<HashMap<DutyId, Settled>, StoreError> {
+fn done_together(tx: &mut Tx<'_>, duties: &[(DutyId, Timestamp)]) -> Result<HashMap<DutyId, Settled>, StoreError> {
+    let ids: Vec<Value> = duties.iter().map(|(id, _)| id.to_string().into()).collect();
     let submissions = SubmissionFacts::reserve_by_duties(tx, &ids)?;
     tx.reserve("duty", "id", &ids)?;
     let of: HashMap<&str, &SubmissionFacts> = submissions.iter().map(|facts| (facts.id.as_str(), facts)).collect();
-    let sql = format!(
-        "UPDATE duty SET state = 'done', reason = NULL, next_at = NULL, done_at = $1, lease_owner = NULL, lease_until = NULL
-         WHERE id IN ({}) AND state NOT IN ('done', 'cancelled') RETURNING id, kind, submission",
-        row(2, ids.len())
-    );
-    let values: Vec<Value> = [now.as_millisecond().into()].into_iter().chain(ids).collect();
-    let mut changed = tx.query(&sql, &values)?;
+    let mut changed = mark_done(tx, ids, duties)?;
     // The rows come in any order; a leaf's place is for good.
     changed.sort_by(|one, other| one.text(0).unwrap_or_default().cmp(other.text(0).unwrap_or_default()));
     let ends: Vec<DoneRow<'_>> = changed
@@ -242,17 +241,15 @@ fn done_together(tx: &mut Tx<'_>, ids: Vec<Value>, now: Timestamp) -> Result<Has
         .collect::<Result<_, _>>()?;
     let said = ends.iter().map(|end| Leaf {
         duty: Some(end.id),
-        ..Leaf::of(end.submission, &end.event, now)
+        ..Leaf::of(end.submission, &end.event, end.at)
     });
     leaves(tx, &said.collect::<Vec<_>>())?;
     for ids in padded(ends.iter().map(|end| end.id.into()).collect()) {
         let places = row(1, ids.len());
         tx.execute(&format!("DELETE FROM payload WHERE duty IN ({places})"), &ids)?;
     }
-    count_late(tx, ends.iter().filter_map(|end| Some((end.kind, end.facts?))), now)?;
-    let concerned: BTreeSet<&str> = ends.iter().filter_map(|end| end.submission).collect();
-    let concerned: Vec<&SubmissionFacts> = concerned.iter().filter_map(|id| of.get(id).copied()).collect();
-    let mut begun: HashSet<SubmissionId> = begin_all(tx, &concerned, now)?.into_iter().collect();
+    count_late(tx, ends.iter().filter_map(|end| Some((end.kind, end.facts?, end.at))))?;
+    let mut begun = begin_of(tx, &ends)?;
     let mut settled = HashMap::new();
     for end in ends {
         let submission: Option<SubmissionId> = end.submission.and_then(|id| id.parse().ok());
@@ -270,6 +267,34 @@ fn done_together(tx: &mut Tx<'_>, ids: Vec<Value>, now: Timestamp) -> Result<Has
     Ok(settled)
 }
 
+/// Marks those as done that are not discharged, and answers their id, kind, submission and time.
+fn mark_done(tx: &mut Tx<'_>, ids: Vec<Value>, duties: &[(DutyId, Timestamp)]) -> Result<Vec<Row>, StoreError> {
+    let count = ids.len();
+    let case = |at: usize| format!("WHEN ${} THEN CAST(${} AS BIGINT)", at + 1, at + 1 + count);
+    let cases: Vec<String> = (0..count).map(case).collect();
+    let sql = format!(
+        "UPDATE duty SET state = 'done', reason = NULL, next_at = NULL, done_at = CASE id {} END, lease_owner = NULL,
+             lease_until = NULL
+         WHERE id IN ({}) AND state NOT IN ('done', 'cancelled') RETURNING id, kind, submission, done_at",
+        cases.join(" "),
+        row(1, count)
+    );
+    let times = duties.iter().map(|(_, at)| Value::from(at.as_millisecond()));
+    let values: Vec<Value> = ids.into_iter().chain(times).collect();
+    tx.query(&sql, &values)
+}
+
+/// Begins the deletion of those submissions that nothing binds any more.
+fn begin_of(tx: &mut Tx<'_>, ends: &[DoneRow<'_>]) -> Result<HashSet<SubmissionId>, StoreError> {
+    let mut concerned: BTreeMap<&str, &SubmissionFacts> = BTreeMap::new();
+    concerned.extend(ends.iter().filter_map(|end| Some((end.submission?, end.facts?))));
+    let concerned: Vec<&SubmissionFacts> = concerned.into_values().collect();
+    let Some(now) = ends.iter().map(|end| end.at).max() else {
+        return Ok(HashSet::new());
+    };
+    Ok(begin_all(tx, &concerned, now)?.into_iter().collect())
+}
+
 /// A duty that is done now.
 struct DoneRow<'a> {
     id: &'a str,
@@ -278,6 +303,7 @@ struct DoneRow<'a> {
     facts: Option<&'a SubmissionFacts>,
     /// As its leaf says it.
     event: String,
+    at: Timestamp,
 }
 
 impl<'a> DoneRow<'a> {
@@ -289,6 +315,7 @@ impl<'a> DoneRow<'a> {
             submission,
             facts: submission.and_then(|id| of.get(id).copied()),
             event: format!("{kind}_done"),
+            at: time(row.int(3)?),
         })
     }
 }
@@ -296,14 +323,14 @@ impl<'a> DoneRow<'a> {
 /// Counts the submissions whose last mail is done or given up now, and should have been earlier.
 fn count_late<'a>(
     tx: &mut Tx<'_>,
-    ended: impl Iterator<Item = (DutyKind, &'a SubmissionFacts)>,
-    now: Timestamp,
+    ended: impl Iterator<Item = (DutyKind, &'a SubmissionFacts, Timestamp)>,
 ) -> Result<(), StoreError> {
-    let is_late = |kind: DutyKind, facts: &SubmissionFacts| {
-        matches!(kind, DutyKind::DepartmentMail | DutyKind::Receipt) && now.duration_since(facts.received_at) > IN_TIME
+    let is_late = |(kind, facts, at): &(DutyKind, &SubmissionFacts, Timestamp)| {
+        let is_mail = matches!(kind, DutyKind::DepartmentMail | DutyKind::Receipt);
+        is_mail && at.duration_since(facts.received_at) > IN_TIME
     };
-    let late = ended.filter(|(kind, facts)| is_late(*kind, facts));
-    let mut late: BTreeMap<&str, &SubmissionFacts> = late.map(|(_, facts)| (facts.id.as_str(), facts)).collect();
+    let late = ended.filter(is_late).map(|(_, facts, _)| (facts.id.as_str(), facts));
+    let mut late: BTreeMap<&str, &SubmissionFacts> = late.collect();
     for ids in padded(late.keys().map(|id| Value::from(*id)).collect()) {
         let places = row(1, ids.len());
         let owing = format!("SELECT DISTINCT submission FROM duty WHERE submission IN ({places}) AND {OWED_MAIL}");

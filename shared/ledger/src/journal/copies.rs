@@ -2,11 +2,11 @@
 
 use domain::{DutyId, Reason, SubmissionId};
 use jiff::Timestamp;
-use store::{StoreError, Tx};
+use store::{StoreError, Tx, Value};
 use uuid::Uuid;
 
 use super::NewCase;
-use crate::duty::settle;
+use crate::duty::{reserve_duties, settle};
 use crate::outbox::{leaf, leaf_by};
 use crate::read::time;
 use crate::{Ledger, Outcome};
@@ -118,14 +118,18 @@ impl Ledger {
     pub async fn target_is_back(&self, target: String, reasons: &[Reason], now: Timestamp) -> Result<u64, StoreError> {
         let words: Vec<String> = reasons.iter().map(|reason| format!("'{reason}'")).collect();
         self.write(move |tx| {
+            let waits = format!(
+                "kind = 'journal' AND role = $1
+                 AND ((state = 'ready' AND next_at > $2 AND attempts > 0) OR (state = 'held' AND reason IN ({})))",
+                words.join(", ")
+            );
+            let values: [Value; 2] = [target.into(), now.as_millisecond().into()];
+            let waiting = tx.query(&format!("SELECT id FROM duty WHERE {waits}"), &values)?;
+            let ids = waiting.iter().map(|row| row.parse(0)).collect::<Result<_, _>>()?;
+            reserve_duties(tx, ids)?;
             tx.execute(
-                &format!(
-                    "UPDATE duty SET state = 'ready', next_at = $2, reason = NULL WHERE kind = 'journal' AND role = $1
-                     AND ((state = 'ready' AND next_at > $2 AND attempts > 0)
-                         OR (state = 'held' AND reason IN ({})))",
-                    words.join(", ")
-                ),
-                &[target.into(), now.as_millisecond().into()],
+                &format!("UPDATE duty SET state = 'ready', next_at = $2, reason = NULL WHERE {waits}"),
+                &values,
             )
         })
         .await
@@ -150,6 +154,8 @@ impl Ledger {
                  AND NOT (state = 'held' AND reason IS NULL) AND (CAST($2 AS TEXT) IS NULL OR submission = $2)",
                 &[from.as_str().into(), submission.into()],
             )?;
+            let ids = rows.iter().map(|row| row.parse(0)).collect::<Result<_, _>>()?;
+            reserve_duties(tx, ids)?;
             let mut changed = 0;
             for row in &rows {
                 let moved = tx.execute(
