@@ -215,7 +215,7 @@ fn a_batch_outlives_the_runtime_that_served_it() {
         .build()
         .expect("a runtime");
     let outcomes = broken.block_on(join_all((0..100).map(|n| batch.run(format!("n{n}")))));
-    assert!(outcomes.iter().any(|outcome| *outcome == Err(StoreError::Panicked)));
+    assert!(outcomes.contains(&Err(StoreError::Panicked)));
     drop(broken);
     let whole = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let outcomes = whole
