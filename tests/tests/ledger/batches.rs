@@ -2,7 +2,7 @@
 
 use domain::{DutyId, SubmissionId};
 use futures::future::{join_all, try_join_all};
-use ledger::{Arrival, Decision, DutyFilter, NewSubmission, Outcome, Recorded, WorkerId};
+use ledger::{Arrival, NewSubmission, Outcome, Recorded, WorkerId};
 use store::StoreError;
 
 use crate::bed::{Bed, arrival, at, both, correction_of, message};
@@ -16,7 +16,7 @@ async fn of_equals_in_one_batch_one_is_taken() -> anyhow::Result<()> {
     for bed in both()? {
         let first = message();
         let again = (0..MANY).map(|_| NewSubmission {
-            duties: Vec::new(),
+            reference: message().reference,
             ..correction_of(&first, 1)
         });
         let recorded = try_join_all(again.map(|new| bed.ledger.record(new, false, at(0)))).await?;
@@ -167,51 +167,6 @@ async fn counts_of_one_batch_go_to_their_own_site_and_form() -> anyhow::Result<(
         assert_eq!((production.accepted, production.form_drift), (100, 20));
         let tests = bed.ledger.figures(true, at(60)).await?;
         assert_eq!((tests.accepted, tests.form_drift), (50, 10));
-    }
-    Ok(())
-}
-
-/// A person decides over many duties while workers claim and settle them: none waits for one that waits for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_decision_about_many_meets_those_who_work_on_them() -> anyhow::Result<()> {
-    for bed in both()? {
-        let other = bed.replica();
-        let mut new: Vec<NewSubmission> = (0..MANY).map(|_| message()).collect();
-        // Duties in another order than their submissions.
-        let mut duties: Vec<_> = new.iter_mut().map(|new| std::mem::take(&mut new.duties)).collect();
-        duties.reverse();
-        for (new, mut duties) in new.iter_mut().zip(duties) {
-            for duty in &mut duties {
-                duty.payload.iter_mut().for_each(|payload| payload.owner = new.id.0);
-            }
-            new.duties = duties;
-        }
-        try_join_all(new.iter().map(|new| bed.accept(new.clone()))).await?;
-        let ids: Vec<DutyId> = new.iter().flat_map(|new| &new.duties).map(|duty| duty.id).collect();
-        let worker = WorkerId::new();
-        let hold = async {
-            for decision in [Decision::Hold, Decision::Release, Decision::Hold, Decision::Retry] {
-                other
-                    .decide(vec![DutyFilter::default()], decision, None, None, at(1))
-                    .await?;
-            }
-            anyhow::Ok(())
-        };
-        let work = async {
-            for _ in 0..4 {
-                let claims = ids.iter().map(|id| bed.ledger.claim(*id, worker, at(1), at(21)));
-                let claimed: Vec<_> = try_join_all(claims).await?.into_iter().flatten().collect();
-                let done = claimed
-                    .iter()
-                    .map(|claim| bed.ledger.settle(claim.id, worker, Outcome::Done, None, at(2)));
-                try_join_all(done).await?;
-            }
-            anyhow::Ok(())
-        };
-        tokio::try_join!(hold, work)?;
-        let figures = bed.figures().await?;
-        assert_eq!(figures.accepted, i64::try_from(MANY)?);
-        assert_eq!(figures.duplicates.possible_mail, 0);
     }
     Ok(())
 }
