@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use store::rows::{groups, row};
+use store::rows::{cases, groups, row};
 use store::{StoreError, Tx, Value};
 
 use crate::read::time;
@@ -275,11 +275,9 @@ fn place(tx: &mut Tx<'_>, leaves: &[i64], year: i16, base: &str) -> Result<(), S
         values.extend(group.iter().map(|(seq, _)| Value::from(*seq)));
         values.extend(group.iter().map(|(_, place)| Value::from(*place)));
         // A join with a list of places would be planned by how many leaves there were at first, and read all of them later.
-        let case = |at: usize| format!("WHEN ${} THEN CAST(${} AS BIGINT)", at + 2, at + 2 + count);
-        let cases: Vec<String> = (0..count).map(case).collect();
         let sql = format!(
             "UPDATE leaf SET log_year = $1, log_index = CASE seq {} END WHERE seq IN ({})",
-            cases.join(" "),
+            cases(2, 2 + count, count),
             row(2, count)
         );
         tx.execute(&sql, &values)?;

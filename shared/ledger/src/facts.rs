@@ -56,9 +56,7 @@ impl SubmissionFacts {
 
     /// As [`SubmissionFacts::reserve`], by a duty of the submission; a notice about no single one has none.
     pub(crate) fn reserve_by_duty(tx: &mut Tx<'_>, duty: &str) -> Result<Option<Self>, StoreError> {
-        let sql = format!("{COLUMNS} WHERE id = (SELECT submission FROM duty WHERE id = $1)");
-        let row = tx.one_for_update(&sql, &[duty.into()])?;
-        row.as_ref().map(Self::of).transpose()
+        Ok(Self::reserve_by_duties(tx, &[duty.into()])?.pop())
     }
 
     /// As [`SubmissionFacts::reserve_by_duty`], by many duties: all replicas reserve in one order, that of ids.

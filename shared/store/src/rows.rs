@@ -39,6 +39,17 @@ pub fn rows(shared: &str, first: usize, width: usize, count: usize) -> String {
     rows
 }
 
+/// The branches of a `CASE` over so many keys, each with its number: keys from one place on, numbers from another.
+#[must_use]
+pub fn cases(keys: usize, numbers: usize, count: usize) -> String {
+    let mut cases = String::with_capacity(40 * count);
+    for at in 0..count {
+        let (key, number) = (keys + at, numbers + at);
+        let _ = write!(cases, "WHEN ${key} THEN CAST(${number} AS BIGINT) "); // a string takes everything
+    }
+    cases
+}
+
 /// Keys for statements that look for each of them, in groups of few sizes. What is missing to the size of the last is its
 /// last key again: a key that is looked for twice is found once.
 #[must_use]
@@ -92,5 +103,9 @@ mod tests {
     fn places_are_numbered_through() {
         assert_eq!(row(3, 3), "$3, $4, $5");
         assert_eq!(rows("$1, ", 2, 2, 2), "($1, $2, $3), ($1, $4, $5)");
+        assert_eq!(
+            cases(2, 4, 2),
+            "WHEN $2 THEN CAST($4 AS BIGINT) WHEN $3 THEN CAST($5 AS BIGINT) "
+        );
     }
 }

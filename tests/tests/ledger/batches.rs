@@ -10,6 +10,13 @@ use crate::bed::{Bed, arrival, at, both, correction_of, message};
 /// So many at once make several batches, of which the last is not full.
 const MANY: usize = 150;
 
+/// Records many messages, all at once.
+async fn accept_many(bed: &Bed) -> anyhow::Result<Vec<NewSubmission>> {
+    let new: Vec<NewSubmission> = (0..MANY).map(|_| message()).collect();
+    try_join_all(new.iter().map(|new| bed.accept(new.clone()))).await?;
+    Ok(new)
+}
+
 /// P2
 #[tokio::test(flavor = "multi_thread")]
 async fn of_equals_in_one_batch_one_is_taken() -> anyhow::Result<()> {
@@ -67,9 +74,8 @@ async fn one_that_cannot_be_taken_fails_alone() -> anyhow::Result<()> {
 async fn of_two_mails_that_are_done_together_one_begins_the_deletion() -> anyhow::Result<()> {
     for bed in both()? {
         let replicas: Vec<_> = (0..3).map(|_| bed.replica()).collect();
-        let new: Vec<NewSubmission> = (0..MANY).map(|_| message()).collect();
+        let new = accept_many(&bed).await?;
         let ids: Vec<SubmissionId> = new.iter().map(|new| new.id).collect();
-        try_join_all(new.iter().map(|new| bed.accept(new.clone()))).await?;
         let duties: Vec<DutyId> = new.iter().flat_map(|new| &new.duties).map(|duty| duty.id).collect();
         let worker = WorkerId::new();
         let mut twice: Vec<DutyId> = duties.iter().chain(&duties).copied().collect();
@@ -104,8 +110,7 @@ async fn of_two_mails_that_are_done_together_one_begins_the_deletion() -> anyhow
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_left_is_claimed_among_what_is_due() -> anyhow::Result<()> {
     for bed in both()? {
-        let new: Vec<NewSubmission> = (0..MANY).map(|_| message()).collect();
-        try_join_all(new.iter().map(|new| bed.accept(new.clone()))).await?;
+        let new = accept_many(&bed).await?;
         let duties: Vec<DutyId> = new.iter().flat_map(|new| &new.duties).map(|duty| duty.id).collect();
         let (gone, worker) = (WorkerId::new(), WorkerId::new());
         for id in duties.iter().step_by(3) {
@@ -175,8 +180,7 @@ async fn counts_of_one_batch_go_to_their_own_site_and_form() -> anyhow::Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_at_different_times_is_recorded_so() -> anyhow::Result<()> {
     for bed in both()? {
-        let new: Vec<NewSubmission> = (0..MANY).map(|_| message()).collect();
-        try_join_all(new.iter().map(|new| bed.accept(new.clone()))).await?;
+        let new = accept_many(&bed).await?;
         let worker = WorkerId::new();
         // Every third was sent much later than it should have been.
         let sent = |number: usize| if number.is_multiple_of(3) { at(86_000) } else { at(2) };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::{DutyId, DutyKind, DutyState, Reason, SubmissionId};
 use jiff::Timestamp;
-use store::rows::{groups, padded, row};
+use store::rows::{cases, groups, padded, row};
 use store::{Row, StoreError, Tx, Value};
 
 use super::claim::{count_possible, read_claim};
@@ -270,13 +270,11 @@ fn done_together(tx: &mut Tx<'_>, duties: &[(DutyId, Timestamp)]) -> Result<Hash
 /// Marks those as done that are not discharged, and answers their id, kind, submission and time.
 fn mark_done(tx: &mut Tx<'_>, ids: Vec<Value>, duties: &[(DutyId, Timestamp)]) -> Result<Vec<Row>, StoreError> {
     let count = ids.len();
-    let case = |at: usize| format!("WHEN ${} THEN CAST(${} AS BIGINT)", at + 1, at + 1 + count);
-    let cases: Vec<String> = (0..count).map(case).collect();
     let sql = format!(
         "UPDATE duty SET state = 'done', reason = NULL, next_at = NULL, done_at = CASE id {} END, lease_owner = NULL,
              lease_until = NULL
          WHERE id IN ({}) AND state NOT IN ('done', 'cancelled') RETURNING id, kind, submission, done_at",
-        cases.join(" "),
+        cases(1, 1 + count, count),
         row(1, count)
     );
     let times = duties.iter().map(|(_, at)| Value::from(at.as_millisecond()));
