@@ -9,6 +9,7 @@ use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter, RcptParameter};
 use lettre::transport::smtp::response::Response;
+use memchr::memmem;
 use tokio::time::timeout;
 
 /// The time limits of RFC 5321, section 4.5.3.2.
@@ -129,12 +130,16 @@ fn of_sender(error: RelayError) -> RelayError {
 /// A mail as DATA wants it: no line that could end it but the last (RFC 5321, section 4.5.2).
 fn data(body: &str) -> String {
     let mut data = String::with_capacity(body.len() + body.len() / 64 + 8);
-    for line in body.split_inclusive('\n') {
-        if line.starts_with('.') {
-            data.push('.');
-        }
-        data.push_str(line);
+    if body.starts_with('.') {
+        data.push('.');
     }
+    let mut begin = 0;
+    for end in memmem::find_iter(body.as_bytes(), b"\n.") {
+        data.push_str(&body[begin..=end]);
+        data.push('.');
+        begin = end + 1;
+    }
+    data.push_str(&body[begin..]);
     data.push_str("\r\n.\r\n");
     data
 }

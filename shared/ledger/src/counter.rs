@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use store::rows::{groups, rows};
-use store::{StoreError, Tx, Value};
+use store::{Insert, StoreError, Tx};
 
 /// A figure of the conservation equations, or one that the equations leave to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,25 +73,21 @@ impl<'a> Counts<'a> {
     /// Adds to the rows of the writing connection, so that no writer waits for another's count: a statement for many.
     pub(crate) fn add(self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let lane = tx.lane();
-        for group in groups(&self.0.into_iter().collect::<Vec<_>>()) {
-            let mut values = vec![lane.into()];
-            for ((name, scope), by) in group {
-                let own: [Value; 5] = [
-                    (*name).into(),
-                    scope.site.into(),
-                    scope.form.into(),
-                    scope.test.into(),
-                    (*by).into(),
-                ];
-                values.extend(own);
-            }
-            let sql = format!(
-                "INSERT INTO counter (shard, name, site, form, test, value) VALUES {}
-                 ON CONFLICT (name, site, form, test, shard) DO UPDATE SET value = counter.value + excluded.value",
-                rows("$1, ", 2, 5, group.len())
-            );
-            tx.execute(&sql, &values)?;
-        }
-        Ok(())
+        let row = |((name, scope), by): ((&str, Scope<'_>), i64)| {
+            [
+                lane.into(),
+                name.into(),
+                scope.site.into(),
+                scope.form.into(),
+                scope.test.into(),
+                by.into(),
+            ]
+        };
+        let insert = Insert {
+            into: "counter (shard, name, site, form, test, value)",
+            on_conflict: Some("(name, site, form, test, shard) DO UPDATE SET value = counter.value + excluded.value"),
+            ..Insert::default()
+        };
+        tx.insert(insert, &self.0.into_iter().map(row).collect::<Vec<_>>())
     }
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use domain::disposal::{DutyFacts, EventFacts, Hold};
 use domain::{Disposal, DutyKind, SubmissionId, disposal};
 use jiff::Timestamp;
-use store::rows::{groups, padded, row};
 use store::{StoreError, Tx, Value};
 
 use crate::Ledger;
@@ -51,11 +50,9 @@ fn event_facts(tx: &mut Tx<'_>, event: &str) -> Result<Option<EventFacts>, Store
 /// The duties of each of these submissions, by its id.
 fn duty_facts(tx: &mut Tx<'_>, of: &[&SubmissionFacts]) -> Result<HashMap<String, Vec<DutyFacts>>, StoreError> {
     let mut duties: HashMap<String, Vec<DutyFacts>> = HashMap::new();
-    for ids in padded(of.iter().map(|facts| facts.id.as_str().into()).collect()) {
-        let places = row(1, ids.len());
-        let sql =
-            format!("SELECT submission, kind, state, reason FROM duty WHERE submission IN ({places}) ORDER BY id");
-        for row in tx.query(&sql, &ids)? {
+    let sql = "SELECT submission, kind, state, reason FROM duty WHERE submission = ANY($1) ORDER BY id";
+    for ids in Value::lists(of.iter().map(|facts| facts.id.as_str())) {
+        for row in tx.query(sql, &[ids])? {
             let duty = DutyFacts {
                 kind: row.parse(1)?,
                 state: row.parse(2)?,
@@ -92,7 +89,7 @@ pub(crate) fn begin_all(
     }
     let mut begun = Vec::new();
     for (rule, gone) in gone {
-        for ids in padded(gone.iter().map(|facts| facts.id.as_str().into()).collect()) {
+        for ids in Value::lists(gone.iter().map(|facts| facts.id.as_str())) {
             begin_by(tx, rule, ids)?;
         }
         let gone: Vec<_> = gone.into_iter().map(|facts| (facts, Some(rule))).collect();
@@ -106,17 +103,14 @@ pub(crate) fn begin_all(
 }
 
 /// Marks submissions that are reserved and open as going by this rule, and deletes their payloads.
-fn begin_by(tx: &mut Tx<'_>, rule: &str, ids: Vec<Value>) -> Result<(), StoreError> {
-    let places = row(1, ids.len());
+fn begin_by(tx: &mut Tx<'_>, rule: &str, ids: Value) -> Result<(), StoreError> {
     tx.execute(
-        &format!("DELETE FROM payload WHERE owner IN ({places}) AND purpose <> 'journal'"),
-        &ids,
+        "DELETE FROM payload WHERE owner = ANY($1) AND purpose <> 'journal'",
+        std::slice::from_ref(&ids),
     )?;
-    let places = row(2, ids.len());
-    let values: Vec<Value> = [rule.into()].into_iter().chain(ids).collect();
     tx.execute(
-        &format!("UPDATE submission SET state = 'deleting', rule = $1 WHERE id IN ({places})"),
-        &values,
+        "UPDATE submission SET state = 'deleting', rule = $1 WHERE id = ANY($2)",
+        &[rule.into(), ids],
     )
     .map(drop)
 }
@@ -182,12 +176,9 @@ impl Ledger {
     pub async fn finish_deletion(&self, mut ids: Vec<SubmissionId>, now: Timestamp) -> Result<(), StoreError> {
         ids.sort_unstable();
         self.write(move |tx| {
-            let ids: Vec<Value> = ids.into_iter().map(|id| id.to_string().into()).collect();
-            for group in groups(&ids) {
-                let reserved = SubmissionFacts::reserve_deleting(tx, group)?;
-                for ended in groups(&reserved) {
-                    finish(tx, ended, now)?;
-                }
+            for ids in Value::lists(ids.iter().map(SubmissionId::to_string)) {
+                let reserved = SubmissionFacts::reserve_deleting(tx, ids)?;
+                finish(tx, &reserved, now)?;
             }
             Ok(())
         })
@@ -379,15 +370,14 @@ impl Ledger {
     }
 }
 
-/// Ends the deletion of submissions that are reserved: one statement for all.
+/// Ends the deletion of submissions that are reserved: a statement for many.
 fn finish(tx: &mut Tx<'_>, ended: &[SubmissionFacts], now: Timestamp) -> Result<(), StoreError> {
-    let mut values = vec![now.as_millisecond().into()];
-    values.extend(ended.iter().map(|facts| Value::from(facts.id.as_str())));
-    let sql = format!(
-        "UPDATE submission SET state = 'deleted', deleted_at = COALESCE(deleted_at, $1) WHERE id IN ({})",
-        row(2, ended.len())
-    );
-    tx.execute(&sql, &values)?;
+    for ids in Value::lists(ended.iter().map(|facts| facts.id.as_str())) {
+        tx.execute(
+            "UPDATE submission SET state = 'deleted', deleted_at = COALESCE(deleted_at, $1) WHERE id = ANY($2)",
+            &[now.as_millisecond().into(), ids],
+        )?;
+    }
     // A restore that was cut short may have counted some by their leaves.
     let mut counts = Counts::default();
     for facts in ended.iter().filter(|facts| !facts.is_counted) {

@@ -9,7 +9,6 @@ mod untold;
 
 use domain::{DutyId, DutyKind};
 use jiff::Timestamp;
-use store::rows::groups;
 use store::{StoreError, Tx, Value};
 
 pub use claim::Claim;
@@ -26,8 +25,8 @@ use crate::{Ledger, NewDuty};
 /// Keeps other writers from duties until the transaction ends, in the order of all.
 pub(crate) fn reserve_duties(tx: &mut Tx<'_>, mut ids: Vec<DutyId>) -> Result<(), StoreError> {
     ids.sort_unstable();
-    let ids: Vec<Value> = ids.into_iter().map(|id| id.to_string().into()).collect();
-    groups(&ids).try_for_each(|group| tx.reserve("duty", "id", group))
+    let mut lists = Value::lists(ids.iter().map(DutyId::to_string));
+    lists.try_for_each(|ids| tx.reserve("duty", "id", &ids))
 }
 
 impl Ledger {

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use store::rows::{cases, groups, row};
 use store::{StoreError, Tx, Value};
 
 use crate::read::time;
@@ -268,19 +267,9 @@ fn place(tx: &mut Tx<'_>, leaves: &[i64], year: i16, base: &str) -> Result<(), S
     )?;
     let size = tx.one("SELECT size FROM evidence_log WHERE year = $1", &[year_value.into()])?;
     let first = size.map_or(Ok(count), |row| row.int(0))? - count;
-    let places: Vec<(i64, i64)> = leaves.iter().copied().zip(first..).collect();
-    for group in groups(&places) {
-        let count = group.len();
-        let mut values = vec![year_value.into()];
-        values.extend(group.iter().map(|(seq, _)| Value::from(*seq)));
-        values.extend(group.iter().map(|(_, place)| Value::from(*place)));
-        // A join with a list of places would be planned by how many leaves there were at first, and read all of them later.
-        let sql = format!(
-            "UPDATE leaf SET log_year = $1, log_index = CASE seq {} END WHERE seq IN ({})",
-            cases(2, 2 + count, count),
-            row(2, count)
-        );
-        tx.execute(&sql, &values)?;
-    }
-    Ok(())
+    // A join with a list of places would be planned by how many leaves there were at first, and read all of them later.
+    let sql = "UPDATE leaf SET log_year = $1, log_index = NTH(seq, $2, $3) WHERE seq = ANY($2)";
+    Value::lists(leaves.iter().copied())
+        .zip(Value::lists(first..first + count))
+        .try_for_each(|(leaves, places)| tx.execute(sql, &[year_value.into(), leaves, places]).map(drop))
 }

@@ -2,7 +2,6 @@
 
 use domain::submission::Kind;
 use jiff::Timestamp;
-use store::rows::row;
 use store::{Row, StoreError, Tx, Value};
 
 use crate::counter::Scope;
@@ -56,29 +55,26 @@ impl SubmissionFacts {
 
     /// As [`SubmissionFacts::reserve`], by a duty of the submission; a notice about no single one has none.
     pub(crate) fn reserve_by_duty(tx: &mut Tx<'_>, duty: &str) -> Result<Option<Self>, StoreError> {
-        Ok(Self::reserve_by_duties(tx, &[duty.into()])?.pop())
+        Ok(Self::reserve_by_duties(tx, Value::list(vec![duty.into()]))?.pop())
     }
 
-    /// As [`SubmissionFacts::reserve_by_duty`], by many duties: all replicas reserve in one order, that of ids.
-    pub(crate) fn reserve_by_duties(tx: &mut Tx<'_>, duties: &[Value]) -> Result<Vec<Self>, StoreError> {
+    /// As [`SubmissionFacts::reserve_by_duty`], by a list of duties: all replicas reserve in one order, that of ids.
+    pub(crate) fn reserve_by_duties(tx: &mut Tx<'_>, duties: Value) -> Result<Vec<Self>, StoreError> {
         let (order, lock) = if tx.is_postgres() {
             (" COLLATE \"C\"", " FOR UPDATE")
         } else {
             ("", "")
         };
-        let duties_at = row(1, duties.len());
-        let sql = format!(
-            "{COLUMNS} WHERE id IN (SELECT submission FROM duty WHERE id IN ({duties_at})) ORDER BY id{order}{lock}"
-        );
-        tx.query(&sql, duties)?.iter().map(Self::of).collect()
+        let sql =
+            format!("{COLUMNS} WHERE id IN (SELECT submission FROM duty WHERE id = ANY($1)) ORDER BY id{order}{lock}");
+        tx.query(&sql, &[duties])?.iter().map(Self::of).collect()
     }
 
     /// Those of these submissions whose deletion was begun and not ended, reserved as by [`SubmissionFacts::reserve`].
-    pub(crate) fn reserve_deleting(tx: &mut Tx<'_>, ids: &[Value]) -> Result<Vec<Self>, StoreError> {
-        tx.reserve("submission", "id", ids)?;
-        let places = row(1, ids.len());
-        let sql = format!("{COLUMNS} WHERE id IN ({places}) AND state = 'deleting' ORDER BY id");
-        tx.query(&sql, ids)?.iter().map(Self::of).collect()
+    pub(crate) fn reserve_deleting(tx: &mut Tx<'_>, ids: Value) -> Result<Vec<Self>, StoreError> {
+        tx.reserve("submission", "id", &ids)?;
+        let sql = format!("{COLUMNS} WHERE id = ANY($1) AND state = 'deleting' ORDER BY id");
+        tx.query(&sql, &[ids])?.iter().map(Self::of).collect()
     }
 
     fn of(row: &Row) -> Result<Self, StoreError> {

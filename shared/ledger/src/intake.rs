@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use domain::event::{Dated, Source, after_message};
 use domain::{DutyKind, DutyState, SubmissionId};
 use jiff::Timestamp;
-use store::rows::{groups, padded, row, rows};
-use store::{StoreError, Tx, Value};
+use store::{Insert, StoreError, Tx, Value};
 
 use crate::arrival::{arrive_all, event_dates, scope};
 use crate::counter::{Counter, Counts};
@@ -108,18 +107,12 @@ impl Receipts {
             return Ok(Self(went));
         };
         let digests = addresses.flat_map(|address| &address.digests);
-        for mut keys in padded(digests.map(|digest| digest.as_slice().into()).collect()) {
-            let count = keys.len();
-            keys.push(since.as_millisecond().into());
-            // The sum is no column: the index of times alone would be read through for all addresses.
-            let sql = format!(
-                "SELECT address, at FROM receipt_window WHERE address IN ({}) AND at + 0 > ${}",
-                row(1, count),
-                count + 1
-            );
+        // The sum is no column: the index of times alone would be read through for all addresses.
+        let sql = "SELECT address, at FROM receipt_window WHERE address = ANY($1) AND at + 0 > $2";
+        for keys in Value::lists(digests.map(Vec::as_slice)) {
             // One digest may be looked for in two statements.
             let mut found: HashMap<Vec<u8>, Vec<i64>> = HashMap::new();
-            for row in tx.query(&sql, &keys)? {
+            for row in tx.query(sql, &[keys, since.as_millisecond().into()])? {
                 found.entry(row.blob(0)?.to_vec()).or_default().push(row.int(1)?);
             }
             went.extend(found);
@@ -240,12 +233,8 @@ fn judge(tx: &mut Tx<'_>, new: &[Recording]) -> Result<Vec<Judged>, StoreError> 
 fn references_taken(tx: &mut Tx<'_>, new: &[Recording]) -> Result<HashSet<String>, StoreError> {
     let first = new.iter().filter(|recording| recording.new.known == 0);
     let mut taken = HashSet::new();
-    for keys in padded(first.map(|recording| recording.new.reference.as_str().into()).collect()) {
-        let sql = format!(
-            "SELECT reference FROM submission WHERE reference IN ({})",
-            row(1, keys.len())
-        );
-        for row in tx.query(&sql, &keys)? {
+    for keys in Value::lists(first.map(|recording| recording.new.reference.as_str())) {
+        for row in tx.query("SELECT reference FROM submission WHERE reference = ANY($1)", &[keys])? {
             taken.insert(row.text(0)?.to_owned());
         }
     }
@@ -255,14 +244,9 @@ fn references_taken(tx: &mut Tx<'_>, new: &[Recording]) -> Result<HashSet<String
 /// Earlier versions are no longer what is shown, and need not wait for files that came with a later one.
 fn supersede(tx: &mut Tx<'_>, mut earlier: Vec<(SubmissionId, bool, Timestamp)>) -> Result<(), StoreError> {
     earlier.sort_unstable_by_key(|(id, ..)| *id); // all replicas reserve in one order
-    let ids: Vec<Value> = earlier.iter().map(|(id, ..)| id.to_string().into()).collect();
-    for group in groups(&ids) {
-        tx.reserve("submission", "id", group)?;
-        let places = row(1, group.len());
-        tx.execute(
-            &format!("UPDATE submission SET latest = 0 WHERE id IN ({places})"),
-            group,
-        )?;
+    for ids in Value::lists(earlier.iter().map(|(id, ..)| id.to_string())) {
+        tx.reserve("submission", "id", &ids)?;
+        tx.execute("UPDATE submission SET latest = 0 WHERE id = ANY($1)", &[ids])?;
     }
     for (id, brings_files, received_at) in earlier {
         if brings_files {
@@ -273,24 +257,16 @@ fn supersede(tx: &mut Tx<'_>, mut earlier: Vec<(SubmissionId, bool, Timestamp)>)
 }
 
 fn insert(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreError> {
-    for group in groups(taken) {
-        let mut values = Vec::with_capacity(SUBMISSION * group.len());
-        values.extend(group.iter().flat_map(|taken| values_of(&taken.new)));
-        let places = rows("", 1, SUBMISSION, group.len());
-        let sql = format!(
-            "INSERT INTO submission (id, reference, site, form, kind, department, version, latest, late, test, state,
-                 received_at, alarm_at, site_copy, site_uuid, sid, serial, identity, answers, fields, epoch, sequence,
-                 changed, event) VALUES {places}"
-        );
-        tx.execute(&sql, &values)?;
-    }
-    Ok(())
+    let insert = Insert {
+        into: "submission (id, reference, site, form, kind, department, version, latest, late, test, state, received_at,
+                   alarm_at, site_copy, site_uuid, sid, serial, identity, answers, fields, epoch, sequence, changed, event)",
+        ..Insert::default()
+    };
+    let rows: Vec<_> = taken.iter().map(|taken| values_of(&taken.new)).collect();
+    tx.insert(insert, &rows)
 }
 
-/// How many values a submission has.
-const SUBMISSION: usize = 24;
-
-fn values_of(new: &NewSubmission) -> [Value; SUBMISSION] {
+fn values_of(new: &NewSubmission) -> [Value; 24] {
     let [uuid, sid, serial] = new.arrival.ids.clone();
     [
         new.id.to_string().into(),
@@ -324,15 +300,13 @@ fn count_receipts(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreErro
     let receipts = taken
         .iter()
         .filter_map(|taken| Some((taken.new.receipt.as_ref()?, taken.now)));
-    for group in groups(&receipts.collect::<Vec<_>>()) {
-        let values = group
-            .iter()
-            .flat_map(|(receipt, now)| [receipt.digest.as_slice().into(), now.as_millisecond().into()]);
-        let places = rows("", 1, 2, group.len());
-        let sql = format!("INSERT INTO receipt_window (address, at) VALUES {places}");
-        tx.execute(&sql, &values.collect::<Vec<Value>>())?;
-    }
-    Ok(())
+    let row =
+        |(receipt, now): (&ReceiptAddress, Timestamp)| [receipt.digest.as_slice().into(), now.as_millisecond().into()];
+    let insert = Insert {
+        into: "receipt_window (address, at)",
+        ..Insert::default()
+    };
+    tx.insert(insert, &receipts.map(row).collect::<Vec<_>>())
 }
 
 /// Counts what arrived.

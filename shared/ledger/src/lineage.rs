@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use domain::lineage::{Known, Order};
 use domain::{Reference, SubmissionId};
-use store::rows::{padded, row};
-use store::{Row, StoreError, Tx};
+use store::{Row, StoreError, Tx, Value};
 
 use crate::Ledger;
 use crate::read::time;
@@ -38,15 +37,13 @@ pub(crate) struct Sought<'a> {
 pub(crate) fn lineages(tx: &mut Tx<'_>, sought: &[Sought<'_>]) -> Result<Vec<Lineage>, StoreError> {
     let identities = sought.iter().flat_map(|sought| sought.identities);
     let mut rows: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
-    for keys in padded(identities.map(|identity| identity.as_slice().into()).collect()) {
-        let sql = format!(
-            "SELECT identity, id, reference, version, latest, answers, epoch, fields, sequence, changed FROM submission
-             WHERE identity IN ({})",
-            row(1, keys.len())
-        );
+    let sql =
+        "SELECT identity, id, reference, version, latest, answers, epoch, fields, sequence, changed FROM submission
+         WHERE identity = ANY($1)";
+    for keys in Value::lists(identities.map(Vec::as_slice)) {
         // One identity may be looked for in two statements.
         let mut found: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
-        for row in tx.query(&sql, &keys)? {
+        for row in tx.query(sql, &[keys])? {
             found.entry(row.blob(0)?.to_vec()).or_default().push(row);
         }
         rows.extend(found);
@@ -96,12 +93,9 @@ fn lineage_of(rows: &HashMap<Vec<u8>, Vec<Row>>, sought: Sought<'_>) -> Result<L
 fn with_receipt(tx: &mut Tx<'_>, lineages: &[Lineage]) -> Result<HashSet<SubmissionId>, StoreError> {
     let ids = lineages.iter().flat_map(|lineage| &lineage.ids);
     let mut with = HashSet::new();
-    for keys in padded(ids.map(|id| id.to_string().into()).collect()) {
-        let sql = format!(
-            "SELECT submission FROM duty WHERE submission IN ({}) AND kind = 'receipt' AND state <> 'cancelled'",
-            row(1, keys.len())
-        );
-        for row in tx.query(&sql, &keys)? {
+    let sql = "SELECT submission FROM duty WHERE submission = ANY($1) AND kind = 'receipt' AND state <> 'cancelled'";
+    for keys in Value::lists(ids.map(SubmissionId::to_string)) {
+        for row in tx.query(sql, &[keys])? {
             with.insert(row.parse(0)?);
         }
     }

@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use store::rows::{groups, row, rows};
-use store::{Row, StoreError, Tx, Value};
+use store::{Insert, Row, StoreError, Tx, Value};
 
 use crate::Ledger;
 use crate::facts::SubmissionFacts;
@@ -124,29 +123,23 @@ impl<'a> Leaf<'a> {
 
 /// Writes evidence leaves, in order: a statement for many.
 pub(crate) fn leaves(tx: &mut Tx<'_>, leaves: &[Leaf<'_>]) -> Result<(), StoreError> {
-    for group in groups(leaves) {
-        let mut values = Vec::with_capacity(LEAF * group.len());
-        for leaf in group {
-            let own: [Value; LEAF] = [
-                leaf.submission.into(),
-                leaf.duty.into(),
-                leaf.event.into(),
-                leaf.at.as_millisecond().into(),
-                leaf.rule.into(),
-                leaf.actor.into(),
-                leaf.mac.into(),
-            ];
-            values.extend(own);
-        }
-        let places = rows("", 1, LEAF, group.len());
-        let sql = format!("INSERT INTO leaf (submission, duty, event, at, rule, actor, mac) VALUES {places}");
-        tx.execute(&sql, &values)?;
-    }
-    Ok(())
+    let row = |leaf: &Leaf<'_>| {
+        [
+            leaf.submission.into(),
+            leaf.duty.into(),
+            leaf.event.into(),
+            leaf.at.as_millisecond().into(),
+            leaf.rule.into(),
+            leaf.actor.into(),
+            leaf.mac.into(),
+        ]
+    };
+    let insert = Insert {
+        into: "leaf (submission, duty, event, at, rule, actor, mac)",
+        ..Insert::default()
+    };
+    tx.insert(insert, &leaves.iter().map(row).collect::<Vec<_>>())
 }
-
-/// How many values a leaf has.
-const LEAF: usize = 7;
 
 /// Writes an evidence leaf.
 pub(crate) fn leaf(
@@ -199,36 +192,23 @@ pub(crate) struct Told<'a> {
 /// Puts events on their way, in order: a statement for many. Each follows the last leaf about its submission, written in this
 /// transaction or before.
 pub(crate) fn tell(tx: &mut Tx<'_>, told: &[Told<'_>]) -> Result<(), StoreError> {
-    for group in groups(told) {
-        let mut values = Vec::with_capacity(TOLD * group.len());
-        for told in group {
-            let own: [Value; TOLD] = [
-                told.data.id.as_ref().into(),
-                told.site.into(),
-                told.form.into(),
-                told.event.as_str().into(),
-                told.at.as_millisecond().into(),
-                text_of(told.data).into(),
-            ];
-            values.extend(own);
-        }
-        let place = |at: usize| {
-            let id = 1 + TOLD * at;
-            let own = row(id, TOLD);
-            format!("({own}, (SELECT MAX(seq) FROM leaf WHERE submission = ${id}))")
-        };
-        let places: Vec<String> = (0..group.len()).map(place).collect();
-        let sql = format!(
-            "INSERT INTO outbox (submission, site, form, event, at, data, leaf) VALUES {}",
-            places.join(", ")
-        );
-        tx.execute(&sql, &values)?;
-    }
-    Ok(())
+    let row = |told: &Told<'_>| {
+        [
+            told.data.id.as_ref().into(),
+            told.site.into(),
+            told.form.into(),
+            told.event.as_str().into(),
+            told.at.as_millisecond().into(),
+            text_of(told.data).into(),
+        ]
+    };
+    let insert = Insert {
+        into: "outbox (submission, site, form, event, at, data, leaf)",
+        computed: Some("(SELECT MAX(seq) FROM leaf WHERE submission = $1)"),
+        ..Insert::default()
+    };
+    tx.insert(insert, &told.iter().map(row).collect::<Vec<_>>())
 }
-
-/// How many values an event has of its own.
-const TOLD: usize = 6;
 
 /// Event data as it waits in the outbox.
 fn text_of(data: &EventData) -> String {
@@ -310,23 +290,19 @@ impl Ledger {
     /// [`StoreError`]
     pub async fn told(&self, events: Vec<Outgoing>) -> Result<(), StoreError> {
         self.write(move |tx| {
-            for group in groups(&events) {
-                let seqs: Vec<Value> = group.iter().map(|event| event.seq.into()).collect();
+            for seqs in Value::lists(events.iter().map(|event| event.seq)) {
                 tx.reserve("outbox", "seq", &seqs)?;
-                let sql = format!("DELETE FROM outbox WHERE seq IN ({})", row(1, seqs.len()));
-                tx.execute(&sql, &seqs)?;
+                tx.execute("DELETE FROM outbox WHERE seq = ANY($1)", &[seqs])?;
             }
             let gone = events.iter().filter(|event| event.event == SiteEvent::Deleted.as_str());
             let mut gone: Vec<&String> = gone.filter_map(|event| event.data.id.as_ref()).collect();
             gone.sort_unstable();
-            let gone: Vec<Value> = gone.into_iter().map(Value::from).collect();
-            for group in groups(&gone) {
-                tx.reserve("submission", "id", group)?;
-                let sql = format!(
-                    "UPDATE submission SET site_uuid = NULL, sid = NULL, serial = NULL WHERE id IN ({}) AND state = 'deleted'",
-                    row(1, group.len())
-                );
-                tx.execute(&sql, group)?;
+            for ids in Value::lists(gone) {
+                tx.reserve("submission", "id", &ids)?;
+                tx.execute(
+                    "UPDATE submission SET site_uuid = NULL, sid = NULL, serial = NULL WHERE id = ANY($1) AND state = 'deleted'",
+                    &[ids],
+                )?;
             }
             Ok(())
         })

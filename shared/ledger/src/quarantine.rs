@@ -4,7 +4,6 @@ use domain::quarantine::QuarantineReason;
 use domain::{DepartmentId, FormId, SiteId, SubmissionId};
 use jiff::Timestamp;
 use serde::Serialize;
-use store::rows::{groups, row};
 use store::{Row, StoreError, Tx, Value};
 
 use crate::act::{DecideError, as_expected, of_departments};
@@ -468,22 +467,16 @@ fn discard(
         ..filter
     };
     let found = tx.query(&(matching("id", &filter) + " ORDER BY id"), &values(&filter))?;
-    let ids: Vec<Value> = found
-        .iter()
-        .map(|row| row.text(0).map(Value::from))
-        .collect::<Result<_, _>>()?;
+    let ids: Vec<&str> = found.iter().map(|row| row.text(0)).collect::<Result<_, _>>()?;
     let mut discarded = Vec::new();
-    for group in groups(&ids) {
-        tx.reserve("quarantine", "id", group)?;
-        let mut values = vec![now.as_millisecond().into(), why.into()];
-        values.extend(group.iter().cloned());
+    for ids in Value::lists(ids) {
+        tx.reserve("quarantine", "id", &ids)?;
         // One may have been tried again, and taken, since it was looked up.
-        let sql = format!(
+        let changed = tx.query(
             "UPDATE quarantine SET state = 'discarded', sealed = NULL, decided_at = $1, why = $2
-             WHERE id IN ({}) AND state = 'waiting' RETURNING id",
-            row(3, group.len())
-        );
-        let changed = tx.query(&sql, &values)?;
+             WHERE id = ANY($3) AND state = 'waiting' RETURNING id",
+            &[now.as_millisecond().into(), why.into(), ids],
+        )?;
         for row in changed {
             discarded.push(row.parse(0)?);
         }

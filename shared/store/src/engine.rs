@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::tx::Tx;
-use crate::{Journal, Options, StoreError, Url, Value};
+use crate::{Insert, Journal, Options, StoreError, Url, Value};
 
 /// How often a statement looks whether another process's lock is gone, soon after it met it and later. SQLite's own
 /// handler sleeps up to 100 ms, in which several others may have had the lock.
@@ -59,6 +59,23 @@ impl PostgresConnection {
         }
         let statement = self.client.prepare(sql)?;
         self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// The statement that inserts many rows of so many values. What types they have is what the server says of one row's.
+    pub(crate) fn prepare_insert(
+        &mut self,
+        insert: Insert<'_>,
+        width: usize,
+    ) -> Result<postgres::Statement, StoreError> {
+        let of_one = insert.of_one(width);
+        if let Some(statement) = self.statements.get(&of_one) {
+            return Ok(statement.clone());
+        }
+        let types: Vec<postgres::types::Type> = self.client.prepare(&of_one)?.params().to_vec();
+        let types: Vec<&str> = types.iter().map(postgres::types::Type::name).collect();
+        let statement = self.client.prepare(&insert.of_many(&types))?;
+        self.statements.insert(of_one, statement.clone());
         Ok(statement)
     }
 }

@@ -1,7 +1,7 @@
 //! One way to run SQL on SQLite and on PostgreSQL, with grouped commits.
 //!
 //! The ledger and the vault write their statements once, with `$1` parameters and the types that both engines share
-//! (64-bit integers, text, bytes). A *job* is a synchronous function over a [`Tx`]; [`Store::write`] runs it in a
+//! (64-bit integers, text, bytes, and lists of these as keys). A *job* is a synchronous function over a [`Tx`]; [`Store::write`] runs it in a
 //! transaction on a thread of the store's own and answers after the commit. On SQLite, jobs that wait at the same moment
 //! share one commit, each in a savepoint of its own: that is what makes `synchronous=FULL` affordable. On PostgreSQL
 //! several connections write, and the server shares the flush among them.
@@ -13,9 +13,10 @@
 //! What this crate is not: it has no tables, and knows nothing of submissions or keys.
 
 mod batch;
+mod dialect;
 mod engine;
 mod error;
-pub mod rows;
+mod insert;
 mod tx;
 mod url;
 mod value;
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 
 pub use batch::{Batch, BatchJob};
 pub use error::{StoreError, UrlError};
+pub use insert::Insert;
 pub use tx::Tx;
 pub use url::Url;
 pub use value::{Row, Value, text};

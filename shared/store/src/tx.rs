@@ -3,9 +3,9 @@
 use postgres::types::ToSql;
 use rusqlite::types::ValueRef;
 
+use crate::dialect;
 use crate::engine::{Connection, Engine};
-use crate::rows::{padded, row};
-use crate::{Row, StoreError, Value};
+use crate::{Insert, Row, StoreError, Value};
 
 /// An open transaction.
 pub struct Tx<'c> {
@@ -51,13 +51,44 @@ impl<'c> Tx<'c> {
     pub fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, StoreError> {
         self.run(|engine| match engine {
             Engine::Sqlite(connection) => {
-                let mut statement = connection.prepare_cached(&numbered(sql))?;
+                let (sql, values) = dialect::sqlite(sql, values);
+                let mut statement = connection.prepare_cached(&sql)?;
                 let changed = statement.execute(rusqlite::params_from_iter(values))?;
                 Ok(u64::try_from(changed).unwrap_or(u64::MAX))
             }
             Engine::Postgres(connection) => {
-                let statement = connection.prepare(sql)?;
+                let statement = connection.prepare(&dialect::postgres(sql, values))?;
                 Ok(connection.client.execute(&statement, &references(values))?)
+            }
+        })
+    }
+
+    /// Inserts rows, in order. PostgreSQL takes all with one statement, prepared once for however many: their values as an
+    /// array for each column. SQLite takes them one by one, which costs it no more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] without any value.
+    pub fn insert<const N: usize>(&mut self, insert: Insert<'_>, rows: &[[Value; N]]) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.run(|engine| match engine {
+            Engine::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(&insert.of_one(N).replace('$', "?"))?;
+                rows.iter().try_for_each(|row| {
+                    statement.execute(rusqlite::params_from_iter(row))?;
+                    Ok(())
+                })
+            }
+            Engine::Postgres(connection) => {
+                let statement = connection.prepare_insert(insert, N)?;
+                let columns: Vec<Vec<&Value>> = (0..N)
+                    .map(|column| rows.iter().map(|row| &row[column]).collect())
+                    .collect();
+                let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as _).collect();
+                connection.client.execute(&statement, &columns)?;
+                Ok(())
             }
         })
     }
@@ -70,13 +101,14 @@ impl<'c> Tx<'c> {
     pub fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
         self.run(|engine| match engine {
             Engine::Sqlite(connection) => {
-                let mut statement = connection.prepare_cached(&numbered(sql))?;
+                let (sql, values) = dialect::sqlite(sql, values);
+                let mut statement = connection.prepare_cached(&sql)?;
                 let columns = statement.column_count();
                 let rows = statement.query_map(rusqlite::params_from_iter(values), |row| sqlite_row(row, columns))?;
                 rows.map(|row| Ok(row?)).collect()
             }
             Engine::Postgres(connection) => {
-                let statement = connection.prepare(sql)?;
+                let statement = connection.prepare(&dialect::postgres(sql, values))?;
                 let rows = connection.client.query(&statement, &references(values))?;
                 rows.iter().map(postgres_row).collect()
             }
@@ -114,16 +146,8 @@ impl<'c> Tx<'c> {
             return Ok(());
         }
         keys.sort_unstable();
-        // Those that fill up a statement are its last key again, which it has then.
-        for keys in padded(keys.into_iter().map(Value::Int).collect()) {
-            let places: Vec<String> = (1..=keys.len()).map(|at| format!("(CAST(${at} AS BIGINT))")).collect();
-            let sql = format!(
-                "SELECT CAST(pg_advisory_xact_lock(key) AS TEXT) FROM (VALUES {}) AS keys (key)",
-                places.join(", ")
-            );
-            self.query(&sql, &keys)?;
-        }
-        Ok(())
+        let sql = "SELECT CAST(pg_advisory_xact_lock(key) AS TEXT) FROM unnest(CAST($1 AS BIGINT[])) AS keys (key)";
+        Value::lists(keys).try_for_each(|keys| self.query(sql, &[keys]).map(drop))
     }
 
     /// Reads one row and keeps every other writer from it until the transaction ends. What is read afterwards is what
@@ -140,25 +164,21 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// Keeps every other writer from the rows with these keys until the transaction ends. All replicas take them in one order,
-    /// so that none waits for one that waits for it: that of numbers, or of bytes, whatever language the database sorts in.
-    /// SQLite has one writer anyway.
+    /// Keeps every other writer from the rows with the keys of this list until the transaction ends. All replicas take them in
+    /// one order, so that none waits for one that waits for it: that of numbers, or of bytes, whatever language the database
+    /// sorts in. SQLite has one writer anyway.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where the store was lost.
-    pub fn reserve(&mut self, table: &str, key: &str, keys: &[Value]) -> Result<(), StoreError> {
+    pub fn reserve(&mut self, table: &str, key: &str, keys: &Value) -> Result<(), StoreError> {
         if !self.is_postgres() {
             return Ok(());
         }
-        let places = row(1, keys.len());
-        let order = if matches!(keys.first(), Some(Value::Text(_))) {
-            " COLLATE \"C\""
-        } else {
-            ""
-        };
-        let sql = format!("SELECT 1 FROM {table} WHERE {key} IN ({places}) ORDER BY {key}{order} FOR UPDATE");
-        self.query(&sql, keys).map(drop)
+        let is_text = matches!(keys, Value::List(keys) if matches!(keys.first(), Some(Value::Text(_))));
+        let order = if is_text { " COLLATE \"C\"" } else { "" };
+        let sql = format!("SELECT 1 FROM {table} WHERE {key} = ANY($1) ORDER BY {key}{order} FOR UPDATE");
+        self.query(&sql, std::slice::from_ref(keys)).map(drop)
     }
 
     /// Begins a part of the transaction that can be undone by itself.
@@ -218,11 +238,6 @@ impl<'c> Tx<'c> {
             self.failure.get_or_insert_with(|| error.clone());
         })
     }
-}
-
-/// SQLite's way of writing numbered parameters.
-fn numbered(sql: &str) -> String {
-    sql.replace('$', "?")
 }
 
 fn references(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {

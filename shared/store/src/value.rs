@@ -1,13 +1,15 @@
 //! The values that both engines share.
 
 use std::fmt;
+use std::sync::Arc;
 
 use postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::StoreError;
 
-/// A parameter or a column: null, a 64-bit integer, text, or bytes. `Debug` shows what it is and not what it says.
+/// A parameter or a column: null, a 64-bit integer, text, or bytes; or a list of keys, which is a parameter alone. `Debug`
+/// shows what it is and not what it says.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// Nothing.
@@ -18,6 +20,28 @@ pub enum Value {
     Text(String),
     /// Bytes.
     Blob(Vec<u8>),
+    /// Keys of one type that a statement looks for: `key = ANY($1)`.
+    List(Arc<[Value]>),
+}
+
+/// The most keys that a statement looks for: more are several statements' (see [`Value::lists`]).
+const MOST_KEYS: usize = 128;
+
+impl Value {
+    /// Keys that one statement looks for.
+    #[must_use]
+    pub fn list(keys: Vec<Self>) -> Self {
+        Self::List(keys.into())
+    }
+
+    /// Keys, however many, in lists of at most 128 in their order: each for a statement.
+    pub fn lists(keys: impl IntoIterator<Item = impl Into<Self>>) -> impl Iterator<Item = Self> {
+        let mut keys = keys.into_iter();
+        std::iter::from_fn(move || {
+            let list: Vec<Self> = keys.by_ref().take(MOST_KEYS).map(Into::into).collect();
+            (!list.is_empty()).then(|| Self::list(list))
+        })
+    }
 }
 
 macro_rules! from {
@@ -57,6 +81,7 @@ impl fmt::Debug for Value {
             Self::Int(_) => "Int(…)",
             Self::Text(_) => "Text(…)",
             Self::Blob(_) => "Blob(…)",
+            Self::List(_) => "List(…)",
         })
     }
 }
@@ -74,6 +99,11 @@ impl rusqlite::ToSql for Value {
             Self::Int(number) => ValueRef::Integer(*number),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Blob(bytes) => ValueRef::Blob(bytes),
+            Self::List(_) => {
+                return Err(rusqlite::Error::ToSqlConversionFailure(
+                    "a list is no single value".into(),
+                ));
+            }
         }))
     }
 }
@@ -85,12 +115,16 @@ impl ToSql for Value {
             (Self::Int(number), &Type::INT8) => number.to_sql(ty, out),
             (Self::Text(text), &Type::TEXT | &Type::VARCHAR) => text.to_sql(ty, out),
             (Self::Blob(bytes), &Type::BYTEA) => bytes.to_sql(ty, out),
+            (Self::List(keys), &Type::INT8_ARRAY | &Type::TEXT_ARRAY | &Type::BYTEA_ARRAY) => {
+                keys.as_ref().to_sql(ty, out)
+            }
             _ => Err("a parameter of another type".into()),
         }
     }
 
     fn accepts(ty: &Type) -> bool {
-        [Type::INT8, Type::TEXT, Type::VARCHAR, Type::BYTEA].contains(ty)
+        let lists = [Type::INT8_ARRAY, Type::TEXT_ARRAY, Type::BYTEA_ARRAY];
+        [Type::INT8, Type::TEXT, Type::VARCHAR, Type::BYTEA].contains(ty) || lists.contains(ty)
     }
 
     to_sql_checked!();

@@ -21,8 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
-use store::rows::{groups, padded, row, rows};
-use store::{Batch, Journal, Migration, Options, Store, StoreError, Tx, Url, Value};
+use store::{Batch, Insert, Journal, Migration, Options, Store, StoreError, Tx, Url, Value};
 use uuid::Uuid;
 
 pub use code::{Code, NotACode};
@@ -201,14 +200,12 @@ impl Vault {
         let kept = kept.map_or("", Purpose::as_str);
         self.store
             .write(move |tx| {
-                for group in groups(&owners) {
-                    let mut values: Vec<Value> = group.iter().map(|owner| owner.to_string().into()).collect();
-                    tx.reserve("data_key", "owner", &values)?;
-                    let owners = row(1, group.len());
-                    let kept_at = group.len() + 1;
-                    values.push(kept.into());
-                    let sql = format!("DELETE FROM data_key WHERE owner IN ({owners}) AND purpose <> ${kept_at}");
-                    tx.execute(&sql, &values)?;
+                for owners in Value::lists(owners.iter().map(Uuid::to_string)) {
+                    tx.reserve("data_key", "owner", &owners)?;
+                    tx.execute(
+                        "DELETE FROM data_key WHERE owner = ANY($1) AND purpose <> $2",
+                        &[owners, kept.into()],
+                    )?;
                 }
                 Ok(())
             })
@@ -271,21 +268,20 @@ struct NewKey {
 
 /// Keeps data keys: a statement for many.
 fn insert(tx: &mut Tx<'_>, made: &[Vec<NewKey>]) -> Result<Vec<()>, StoreError> {
-    let keys: Vec<&NewKey> = made.iter().flatten().collect();
-    for group in groups(&keys) {
-        let values = group.iter().flat_map(|key| {
-            [
-                key.owner.to_string().into(),
-                key.purpose.as_str().into(),
-                key.wrapped.as_slice().into(),
-                key.at.as_millisecond().into(),
-                key.by.bytes().into(),
-            ]
-        });
-        let places = rows("", 1, 5, group.len());
-        let sql = format!("INSERT INTO data_key (owner, purpose, wrapped, created_at, wrapped_by) VALUES {places}");
-        tx.execute(&sql, &values.collect::<Vec<Value>>())?;
-    }
+    let row = |key: &NewKey| {
+        [
+            key.owner.to_string().into(),
+            key.purpose.as_str().into(),
+            key.wrapped.as_slice().into(),
+            key.at.as_millisecond().into(),
+            key.by.bytes().into(),
+        ]
+    };
+    let insert = Insert {
+        into: "data_key (owner, purpose, wrapped, created_at, wrapped_by)",
+        ..Insert::default()
+    };
+    tx.insert(insert, &made.iter().flatten().map(row).collect::<Vec<_>>())?;
     Ok(vec![(); made.len()])
 }
 
@@ -293,14 +289,10 @@ fn insert(tx: &mut Tx<'_>, made: &[Vec<NewKey>]) -> Result<Vec<()>, StoreError> 
 fn find(tx: &mut Tx<'_>, sought: &[(Uuid, Purpose)]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
     let mut found = HashMap::new();
     let purposes: BTreeSet<&str> = sought.iter().map(|(_, purpose)| purpose.as_str()).collect();
-    let purposes: Vec<String> = purposes.iter().map(|purpose| format!("'{purpose}'")).collect();
-    let purposes = purposes.join(", ");
-    for owners in padded(sought.iter().map(|(owner, _)| owner.to_string().into()).collect()) {
-        let places = row(1, owners.len());
-        let sql = format!(
-            "SELECT owner, purpose, wrapped FROM data_key WHERE owner IN ({places}) AND purpose IN ({purposes})"
-        );
-        for row in tx.query(&sql, &owners)? {
+    let purposes = Value::list(purposes.into_iter().map(Value::from).collect());
+    let sql = "SELECT owner, purpose, wrapped FROM data_key WHERE owner = ANY($1) AND purpose = ANY($2)";
+    for owners in Value::lists(sought.iter().map(|(owner, _)| owner.to_string())) {
+        for row in tx.query(sql, &[owners, purposes.clone()])? {
             let owner: Uuid = row.parse(0)?;
             found.insert((owner, row.text(1)?.to_owned()), row.blob(2)?.to_vec());
         }

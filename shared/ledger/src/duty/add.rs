@@ -2,13 +2,12 @@
 
 use domain::{DepartmentId, DutyId, SubmissionId};
 use jiff::Timestamp;
-use store::rows::{groups, rows};
-use store::{StoreError, Tx, Value};
+use store::{Insert, StoreError, Tx, Value};
 
 use crate::{NewDuty, Payload};
 
-/// Payloads of at most so many bytes share a statement; of larger ones, one at a time is copied.
-const LIGHT: usize = 32 << 10;
+/// Payloads of at most so many bytes share a statement, so many at most; of larger ones, one at a time is copied.
+const LIGHT: (usize, usize) = (32 << 10, 64);
 
 /// A duty to be added.
 pub(crate) struct Owed<'a> {
@@ -45,30 +44,24 @@ fn is_test(tx: &mut Tx<'_>, id: SubmissionId) -> Result<bool, StoreError> {
 
 /// Adds duties with their payloads: a statement for many of either.
 pub(crate) fn add_duties(tx: &mut Tx<'_>, owed: &[Owed<'_>]) -> Result<(), StoreError> {
-    for group in groups(owed) {
-        let mut values = Vec::with_capacity(DUTY * group.len());
-        values.extend(group.iter().flat_map(values_of));
-        let places = rows("", 1, DUTY, group.len());
-        let sql = format!(
-            "INSERT INTO duty (submission, created_at, next_at, attempts, test, id, kind, role, department, state, reason,
-                 done_at, expires_at) VALUES {places}"
-        );
-        tx.execute(&sql, &values)?;
-    }
+    let duties = Insert {
+        into:
+            "duty (submission, created_at, next_at, attempts, test, id, kind, role, department, state, reason, done_at,
+                   expires_at)",
+        ..Insert::default()
+    };
+    tx.insert(duties, &owed.iter().map(values_of).collect::<Vec<_>>())?;
     let payloads = owed
         .iter()
         .filter_map(|owed| Some((owed.duty.id, owed.duty.payload.as_ref()?)));
-    let (light, heavy): (Vec<_>, Vec<_>) = payloads.partition(|(_, payload)| payload.sealed.len() <= LIGHT);
-    for group in groups(&light).chain(heavy.chunks(1)) {
+    let (light, heavy): (Vec<_>, Vec<_>) = payloads.partition(|(_, payload)| payload.sealed.len() <= LIGHT.0);
+    for group in light.chunks(LIGHT.1).chain(heavy.chunks(1)) {
         add_payloads(tx, group)?;
     }
     Ok(())
 }
 
-/// How many values a duty has.
-const DUTY: usize = 13;
-
-fn values_of(owed: &Owed<'_>) -> [Value; DUTY] {
+fn values_of(owed: &Owed<'_>) -> [Value; 13] {
     let (duty, now) = (owed.duty, owed.since.as_millisecond());
     [
         owed.submission.map(|id| id.to_string()).into(),
@@ -88,16 +81,17 @@ fn values_of(owed: &Owed<'_>) -> [Value; DUTY] {
 }
 
 fn add_payloads(tx: &mut Tx<'_>, payloads: &[(DutyId, &Payload)]) -> Result<(), StoreError> {
-    let mut values: Vec<Value> = Vec::with_capacity(4 * payloads.len());
-    for (duty, payload) in payloads {
-        values.extend([
+    let row = |(duty, payload): &(DutyId, &Payload)| {
+        [
             duty.to_string().into(),
             payload.owner.to_string().into(),
             payload.purpose.as_str().into(),
             payload.sealed.as_slice().into(),
-        ]);
-    }
-    let places = rows("", 1, 4, payloads.len());
-    let sql = format!("INSERT INTO payload (duty, owner, purpose, sealed) VALUES {places}");
-    tx.execute(&sql, &values).map(drop)
+        ]
+    };
+    let insert = Insert {
+        into: "payload (duty, owner, purpose, sealed)",
+        ..Insert::default()
+    };
+    tx.insert(insert, &payloads.iter().map(row).collect::<Vec<_>>())
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::{DepartmentId, DutyId, DutyKind, DutyState, FormId, Reason, SiteId, SubmissionId};
 use jiff::Timestamp;
-use store::rows::{padded, row};
 use store::{Row, StoreError, Tx, Value};
 use uuid::Uuid;
 
@@ -111,14 +110,14 @@ pub(crate) struct Claiming {
 
 /// A duty with what a worker needs of it; its payload where it has at most so many bytes.
 pub(super) fn read_claim(tx: &mut Tx<'_>, id: &str, most: usize) -> Result<Option<(Claim, DutyState)>, StoreError> {
-    Ok(read_claims(tx, vec![id.into()], most)?.pop())
+    Ok(read_claims(tx, &[id.to_owned()], most)?.pop())
 }
 
-fn read_claims(tx: &mut Tx<'_>, ids: Vec<Value>, most: usize) -> Result<Vec<(Claim, DutyState)>, StoreError> {
+fn read_claims(tx: &mut Tx<'_>, ids: &[String], most: usize) -> Result<Vec<(Claim, DutyState)>, StoreError> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut claims = Vec::new();
-    for ids in padded(ids) {
-        let sql = format!(
+    for ids in Value::lists(ids) {
+        let rows = tx.query(
             "SELECT duty.submission, duty.kind, duty.role, duty.department, duty.attempts, duty.created_at, duty.state,
                  payload.owner, payload.purpose,
                  CASE WHEN LENGTH(payload.sealed) <= CAST($1 AS BIGINT) THEN payload.sealed END,
@@ -126,11 +125,10 @@ fn read_claims(tx: &mut Tx<'_>, ids: Vec<Value>, most: usize) -> Result<Vec<(Cla
                  LENGTH(payload.sealed), duty.id
              FROM duty LEFT JOIN payload ON payload.duty = duty.id
                  LEFT JOIN submission ON submission.id = duty.submission
-             WHERE duty.id IN ({})",
-            row(2, ids.len())
-        );
-        let values: Vec<Value> = [most.into()].into_iter().chain(ids).collect();
-        for row in tx.query(&sql, &values)? {
+             WHERE duty.id = ANY($2)",
+            &[most.into(), ids],
+        )?;
+        for row in rows {
             claims.push(claim_of(row, most)?);
         }
     }
@@ -201,9 +199,9 @@ fn claim_alike(tx: &mut Tx<'_>, claiming: &[&Claiming], worker: Uuid, most: usiz
     wanted.retain(|id| !due.contains(id));
     let run_out = take(tx, &wanted, worker, (now, until), RUN_OUT)?;
     // Read after they were taken: what is read now is what the worker has in hand.
-    let taken = due.iter().chain(&run_out).map(|id| id.to_string().into()).collect();
+    let taken: Vec<String> = due.iter().chain(&run_out).map(DutyId::to_string).collect();
     let mut claims = Vec::new();
-    for (mut claim, _) in read_claims(tx, taken, most)? {
+    for (mut claim, _) in read_claims(tx, &taken, most)? {
         claim.ambiguous = run_out.contains(&claim.id);
         if claim.ambiguous {
             count_possible(tx, &claim)?;
@@ -216,15 +214,10 @@ fn claim_alike(tx: &mut Tx<'_>, claiming: &[&Claiming], worker: Uuid, most: usiz
 /// Keeps the leases of a worker's duties alive.
 fn extend(tx: &mut Tx<'_>, worker: WorkerId, mut ids: Vec<DutyId>, until: Timestamp) -> Result<(), StoreError> {
     ids.sort_unstable(); // all replicas lock in one order
-    for ids in padded(ids.iter().map(|id| id.to_string().into()).collect()) {
+    let sql = format!("UPDATE duty SET lease_until = $1 WHERE id = ANY($3) AND {SENDING} AND lease_owner = $2");
+    for ids in Value::lists(ids.iter().map(DutyId::to_string)) {
         tx.reserve("duty", "id", &ids)?;
-        let sql = format!(
-            "UPDATE duty SET lease_until = $1 WHERE id IN ({}) AND {SENDING} AND lease_owner = $2",
-            row(3, ids.len())
-        );
-        let mut values: Vec<Value> = vec![until.as_millisecond().into(), worker.0.to_string().into()];
-        values.extend(ids);
-        tx.execute(&sql, &values)?;
+        tx.execute(&sql, &[until.as_millisecond().into(), worker.0.to_string().into(), ids])?;
     }
     Ok(())
 }
@@ -244,22 +237,21 @@ fn take(
     condition: &str,
 ) -> Result<HashSet<DutyId>, StoreError> {
     let mut taken = HashSet::new();
-    for ids in padded(ids.iter().map(|id| id.to_string().into()).collect()) {
+    let sql = format!(
+        "UPDATE duty SET state = 'sending', attempts = attempts + 1, lease_owner = $1, lease_until = $2
+         WHERE id = ANY($4) AND {condition} AND {} RETURNING id",
+        not_paused("$3")
+    );
+    for list in Value::lists(ids.iter().map(DutyId::to_string)) {
         if ids.len() > 1 {
-            tx.reserve("duty", "id", &ids)?;
+            tx.reserve("duty", "id", &list)?;
         }
-        let sql = format!(
-            "UPDATE duty SET state = 'sending', attempts = attempts + 1, lease_owner = $1, lease_until = $2
-             WHERE id IN ({}) AND {condition} AND {} RETURNING id",
-            row(4, ids.len()),
-            not_paused("$3")
-        );
-        let mut values: Vec<Value> = vec![
+        let values = [
             worker.to_string().into(),
             until.as_millisecond().into(),
             now.as_millisecond().into(),
+            list,
         ];
-        values.extend(ids);
         for row in tx.query(&sql, &values)? {
             taken.insert(row.parse(0)?);
         }

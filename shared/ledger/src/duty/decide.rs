@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use domain::{DepartmentId, DutyId, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
-use store::rows::groups;
 use store::{Row, StoreError, Tx, Value};
 
 use super::reserve_duties;
@@ -252,9 +251,8 @@ fn reserve(
     decision: Decision,
 ) -> Result<(), StoreError> {
     if decision == Decision::Discard {
-        let submissions: Vec<Value> = submissions.into_iter().map(Value::from).collect();
-        for group in groups(&submissions) {
-            tx.reserve("submission", "id", group)?;
+        for ids in Value::lists(submissions) {
+            tx.reserve("submission", "id", &ids)?;
         }
     }
     reserve_duties(tx, ids.to_vec())

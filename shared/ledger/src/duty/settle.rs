@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::{DutyId, DutyKind, DutyState, Reason, SubmissionId};
 use jiff::Timestamp;
-use store::rows::{cases, groups, padded, row};
 use store::{Row, StoreError, Tx, Value};
 
 use super::claim::{count_possible, read_claim};
@@ -217,8 +216,8 @@ pub(crate) fn done(tx: &mut Tx<'_>, duties: &[DoneDuty]) -> Result<Vec<Settled>,
         *at = done.at.min(*at);
     }
     let times: Vec<(DutyId, Timestamp)> = times.into_iter().collect();
-    for group in groups(&times) {
-        settled.extend(done_together(tx, group)?);
+    for times in times.chunks(TOGETHER) {
+        settled.extend(done_together(tx, times)?);
     }
     // One that is said to be done twice was done once.
     Ok(duties
@@ -227,9 +226,12 @@ pub(crate) fn done(tx: &mut Tx<'_>, duties: &[DoneDuty]) -> Result<Vec<Settled>,
         .collect())
 }
 
+/// How many duties are settled with one statement.
+const TOGETHER: usize = 64;
+
 fn done_together(tx: &mut Tx<'_>, duties: &[(DutyId, Timestamp)]) -> Result<HashMap<DutyId, Settled>, StoreError> {
-    let ids: Vec<Value> = duties.iter().map(|(id, _)| id.to_string().into()).collect();
-    let submissions = SubmissionFacts::reserve_by_duties(tx, &ids)?;
+    let ids = Value::list(duties.iter().map(|(id, _)| id.to_string().into()).collect());
+    let submissions = SubmissionFacts::reserve_by_duties(tx, ids.clone())?;
     tx.reserve("duty", "id", &ids)?;
     let of: HashMap<&str, &SubmissionFacts> = submissions.iter().map(|facts| (facts.id.as_str(), facts)).collect();
     let mut changed = mark_done(tx, ids, duties)?;
@@ -244,9 +246,8 @@ fn done_together(tx: &mut Tx<'_>, duties: &[(DutyId, Timestamp)]) -> Result<Hash
         ..Leaf::of(end.submission, &end.event, end.at)
     });
     leaves(tx, &said.collect::<Vec<_>>())?;
-    for ids in padded(ends.iter().map(|end| end.id.into()).collect()) {
-        let places = row(1, ids.len());
-        tx.execute(&format!("DELETE FROM payload WHERE duty IN ({places})"), &ids)?;
+    for ids in Value::lists(ends.iter().map(|end| end.id)) {
+        tx.execute("DELETE FROM payload WHERE duty = ANY($1)", &[ids])?;
     }
     count_late(tx, ends.iter().filter_map(|end| Some((end.kind, end.facts?, end.at))))?;
     let mut begun = begin_of(tx, &ends)?;
@@ -268,18 +269,14 @@ fn done_together(tx: &mut Tx<'_>, duties: &[(DutyId, Timestamp)]) -> Result<Hash
 }
 
 /// Marks those as done that are not discharged, and answers their id, kind, submission and time.
-fn mark_done(tx: &mut Tx<'_>, ids: Vec<Value>, duties: &[(DutyId, Timestamp)]) -> Result<Vec<Row>, StoreError> {
-    let count = ids.len();
-    let sql = format!(
-        "UPDATE duty SET state = 'done', reason = NULL, next_at = NULL, done_at = CASE id {} END, lease_owner = NULL,
+fn mark_done(tx: &mut Tx<'_>, ids: Value, duties: &[(DutyId, Timestamp)]) -> Result<Vec<Row>, StoreError> {
+    let times = duties.iter().map(|(_, at)| at.as_millisecond().into()).collect();
+    tx.query(
+        "UPDATE duty SET state = 'done', reason = NULL, next_at = NULL, done_at = NTH(id, $1, $2), lease_owner = NULL,
              lease_until = NULL
-         WHERE id IN ({}) AND state NOT IN ('done', 'cancelled') RETURNING id, kind, submission, done_at",
-        cases(1, 1 + count, count),
-        row(1, count)
-    );
-    let times = duties.iter().map(|(_, at)| Value::from(at.as_millisecond()));
-    let values: Vec<Value> = ids.into_iter().chain(times).collect();
-    tx.query(&sql, &values)
+         WHERE id = ANY($1) AND state NOT IN ('done', 'cancelled') RETURNING id, kind, submission, done_at",
+        &[ids, Value::list(times)],
+    )
 }
 
 /// Begins the deletion of those submissions that nothing binds any more.
@@ -329,10 +326,9 @@ fn count_late<'a>(
     };
     let late = ended.filter(is_late).map(|(_, facts, _)| (facts.id.as_str(), facts));
     let mut late: BTreeMap<&str, &SubmissionFacts> = late.collect();
-    for ids in padded(late.keys().map(|id| Value::from(*id)).collect()) {
-        let places = row(1, ids.len());
-        let owing = format!("SELECT DISTINCT submission FROM duty WHERE submission IN ({places}) AND {OWED_MAIL}");
-        for row in tx.query(&owing, &ids)? {
+    let owing = format!("SELECT DISTINCT submission FROM duty WHERE submission = ANY($1) AND {OWED_MAIL}");
+    for ids in Value::lists(late.keys().copied().collect::<Vec<_>>()) {
+        for row in tx.query(&owing, &[ids])? {
             late.remove(row.text(0)?);
         }
     }
