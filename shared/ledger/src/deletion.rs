@@ -176,11 +176,7 @@ impl Ledger {
     pub async fn finish_deletion(&self, mut ids: Vec<SubmissionId>, now: Timestamp) -> Result<(), StoreError> {
         ids.sort_unstable();
         self.write(move |tx| {
-            for ids in Value::lists(ids.iter().map(SubmissionId::to_string)) {
-                let reserved = SubmissionFacts::reserve_deleting(tx, ids)?;
-                finish(tx, &reserved, now)?;
-            }
-            Ok(())
+            Value::lists(ids.iter().map(SubmissionId::to_string)).try_for_each(|ids| finish(tx, ids, now))
         })
         .await
     }
@@ -370,14 +366,14 @@ impl Ledger {
     }
 }
 
-/// Ends the deletion of submissions that are reserved: a statement for many.
-fn finish(tx: &mut Tx<'_>, ended: &[SubmissionFacts], now: Timestamp) -> Result<(), StoreError> {
-    for ids in Value::lists(ended.iter().map(|facts| facts.id.as_str())) {
-        tx.execute(
-            "UPDATE submission SET state = 'deleted', deleted_at = COALESCE(deleted_at, $1) WHERE id = ANY($2)",
-            &[now.as_millisecond().into(), ids],
-        )?;
-    }
+/// Ends the deletion of those submissions of a list whose deletion was begun and not ended.
+fn finish(tx: &mut Tx<'_>, ids: Value, now: Timestamp) -> Result<(), StoreError> {
+    let ended = SubmissionFacts::reserve_deleting(tx, ids)?;
+    let ids = Value::list(ended.iter().map(|facts| facts.id.as_str().into()).collect());
+    tx.execute(
+        "UPDATE submission SET state = 'deleted', deleted_at = COALESCE(deleted_at, $1) WHERE id = ANY($2)",
+        &[now.as_millisecond().into(), ids],
+    )?;
     // A restore that was cut short may have counted some by their leaves.
     let mut counts = Counts::default();
     for facts in ended.iter().filter(|facts| !facts.is_counted) {

@@ -73,7 +73,7 @@ impl SubmissionFacts {
     /// Those of these submissions whose deletion was begun and not ended, reserved as by [`SubmissionFacts::reserve`].
     pub(crate) fn reserve_deleting(tx: &mut Tx<'_>, ids: Value) -> Result<Vec<Self>, StoreError> {
         tx.reserve("submission", "id", &ids)?;
-        let sql = format!("{COLUMNS} WHERE id = ANY($1) AND state = 'deleting' ORDER BY id");
+        let sql = format!("{COLUMNS} WHERE id = ANY($1) AND state || '' = 'deleting' ORDER BY id");
         tx.query(&sql, &[ids])?.iter().map(Self::of).collect()
     }
 

@@ -93,7 +93,9 @@ fn lineage_of(rows: &HashMap<Vec<u8>, Vec<Row>>, sought: Sought<'_>) -> Result<L
 fn with_receipt(tx: &mut Tx<'_>, lineages: &[Lineage]) -> Result<HashSet<SubmissionId>, StoreError> {
     let ids = lineages.iter().flat_map(|lineage| &lineage.ids);
     let mut with = HashSet::new();
-    let sql = "SELECT submission FROM duty WHERE submission = ANY($1) AND kind = 'receipt' AND state <> 'cancelled'";
+    // Kind and state are not compared as they stand: there is an index of all duties by them.
+    let sql = "SELECT submission FROM duty
+         WHERE submission = ANY($1) AND kind || '' = 'receipt' AND state || '' <> 'cancelled'";
     for keys in Value::lists(ids.map(SubmissionId::to_string)) {
         for row in tx.query(sql, &[keys])? {
             with.insert(row.parse(0)?);

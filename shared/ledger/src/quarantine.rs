@@ -474,7 +474,7 @@ fn discard(
         // One may have been tried again, and taken, since it was looked up.
         let changed = tx.query(
             "UPDATE quarantine SET state = 'discarded', sealed = NULL, decided_at = $1, why = $2
-             WHERE id = ANY($3) AND state = 'waiting' RETURNING id",
+             WHERE id = ANY($3) AND state || '' = 'waiting' RETURNING id",
             &[now.as_millisecond().into(), why.into(), ids],
         )?;
         for row in changed {

@@ -1,15 +1,17 @@
 //! How each engine writes what the ledger and the vault write once.
 //!
 //! Statements are PostgreSQL's, with `$1` parameters, and two things besides: `key = ANY($1)` looks for each key of a
-//! [`Value::List`], and `NTH(key, $1, $2)` is the number in the second list where the first has the key.
+//! [`Value::List`], and `NTH(key, $1, $2)`, once in a statement, is the number in the second list where the first, which is not
+//! empty, has the key.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::Value;
+use crate::value::MOST_KEYS;
 
 /// How many places a list takes in a statement of SQLite's: few sizes, so that few statements are prepared, each for good.
-const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+const SIZES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, MOST_KEYS];
 
 /// As PostgreSQL has it: only `NTH` is written otherwise.
 pub(crate) fn postgres<'s>(sql: &'s str, values: &[Value]) -> Cow<'s, str> {
@@ -56,7 +58,7 @@ pub(crate) fn sqlite<'v>(sql: &str, values: &'v [Value]) -> (String, Vec<&'v Val
         for (key, number) in place(keys).zip(place(numbers)) {
             let _ = write!(written, " WHEN ?{key} THEN ?{number}");
         }
-        written.push_str(" END");
+        written.push_str(" ELSE NULL END");
         write_places(&mut written, after, place);
     } else {
         write_places(&mut written, sql, place);
@@ -83,6 +85,11 @@ fn write_places(written: &mut String, sql: &str, place: impl Fn(&str) -> std::op
             written.push(')');
             after = after.strip_prefix(')').unwrap_or(after);
         } else {
+            debug_assert_eq!(
+                places.clone().count(),
+                1,
+                "a list stands in `= ANY(…)` and in `NTH` alone"
+            );
             written.push_str(before);
             let _ = write!(written, "?{}", places.next().unwrap_or_default());
         }
@@ -126,8 +133,12 @@ mod tests {
         let none = [Value::list(Vec::new())];
         let (sql, flat) = sqlite("DELETE FROM t WHERE id = ANY($1)", &none);
         assert_eq!((sql.as_str(), flat.len()), ("DELETE FROM t WHERE id IN ()", 0));
-        let many = Value::list((0..200).map(Value::Int).collect());
-        assert_eq!(sqlite("SELECT $1", &[many]).1.len(), 200);
+        let sizes: Vec<usize> = [1, 3, 64, 65, 128]
+            .map(|count: i64| [Value::list((0..count).map(Value::Int).collect())])
+            .iter()
+            .map(|values| sqlite("DELETE FROM t WHERE id = ANY($1)", values).1.len())
+            .collect();
+        assert_eq!(sizes, [1, 4, 64, 128, 128]);
     }
 
     #[test]
@@ -137,7 +148,7 @@ mod tests {
         let (written, _) = sqlite(sql, &values);
         assert_eq!(
             written,
-            "UPDATE t SET n = CASE id WHEN ?1 THEN ?3 WHEN ?2 THEN ?4 END WHERE id IN (?1, ?2)"
+            "UPDATE t SET n = CASE id WHEN ?1 THEN ?3 WHEN ?2 THEN ?4 ELSE NULL END WHERE id IN (?1, ?2)"
         );
         assert_eq!(
             postgres(sql, &values),

@@ -69,13 +69,15 @@ impl PostgresConnection {
         width: usize,
     ) -> Result<postgres::Statement, StoreError> {
         let of_one = insert.of_one(width);
-        if let Some(statement) = self.statements.get(&of_one) {
+        // A name that no statement has: the one for a single row is another.
+        let name = format!("many: {of_one}");
+        if let Some(statement) = self.statements.get(&name) {
             return Ok(statement.clone());
         }
         let types: Vec<postgres::types::Type> = self.client.prepare(&of_one)?.params().to_vec();
         let types: Vec<&str> = types.iter().map(postgres::types::Type::name).collect();
         let statement = self.client.prepare(&insert.of_many(&types))?;
-        self.statements.insert(of_one, statement.clone());
+        self.statements.insert(name, statement.clone());
         Ok(statement)
     }
 }

@@ -1,8 +1,8 @@
 //! One way to run SQL on SQLite and on PostgreSQL, with grouped commits.
 //!
 //! The ledger and the vault write their statements once, with `$1` parameters and the types that both engines share
-//! (64-bit integers, text, bytes, and lists of these as keys). A *job* is a synchronous function over a [`Tx`]; [`Store::write`] runs it in a
-//! transaction on a thread of the store's own and answers after the commit. On SQLite, jobs that wait at the same moment
+//! (64-bit integers, text, bytes, and lists of these as keys). A *job* is a synchronous function over a [`Tx`];
+//! [`Store::write`] runs it in a transaction on a thread of the store's own and answers after the commit. On SQLite, jobs that wait at the same moment
 //! share one commit, each in a savepoint of its own: that is what makes `synchronous=FULL` affordable. On PostgreSQL
 //! several connections write, and the server shares the flush among them.
 //!

@@ -64,7 +64,7 @@ impl<'c> Tx<'c> {
     }
 
     /// Inserts rows, in order. PostgreSQL takes all with one statement, prepared once for however many: their values as an
-    /// array for each column. SQLite takes them one by one, which costs it no more.
+    /// array for each column. SQLite takes them one by one, which costs it little more.
     ///
     /// # Errors
     ///

@@ -25,12 +25,13 @@ pub enum Value {
 }
 
 /// The most keys that a statement looks for: more are several statements' (see [`Value::lists`]).
-const MOST_KEYS: usize = 128;
+pub(crate) const MOST_KEYS: usize = 128;
 
 impl Value {
-    /// Keys that one statement looks for.
+    /// Keys that one statement looks for: 128 at most.
     #[must_use]
     pub fn list(keys: Vec<Self>) -> Self {
+        debug_assert!(keys.len() <= MOST_KEYS, "more keys than a statement is for");
         Self::List(keys.into())
     }
 

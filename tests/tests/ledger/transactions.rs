@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use futures::future::join_all;
-use store::{Journal, Migration, Options, Store, StoreError, Tx, Url};
+use store::{Insert, Journal, Migration, Options, Store, StoreError, Tx, Url, Value};
 
 use crate::bed::{Bed, both};
 
@@ -10,7 +10,8 @@ const OPTIONS: Options = Options {
     schema: "kvit_test",
     journal: Journal::Wal,
     migrations: &[Migration {
-        sql: "CREATE TABLE thing (name TEXT PRIMARY KEY, number BIGINT NOT NULL)",
+        sql: "CREATE TABLE thing (name TEXT PRIMARY KEY, number BIGINT NOT NULL);
+              CREATE TABLE line (seq {serial}, name TEXT, number BIGINT, bytes {bytes}, twice BIGINT)",
     }],
     writers: 4,
     readers: 2,
@@ -197,6 +198,117 @@ async fn processes_that_start_at_once_grow_the_schema_once() -> anyhow::Result<(
             })
             .await;
         assert_eq!(steps, Ok::<_, StoreError>(1));
+    }
+    Ok(())
+}
+
+/// What a row of the test's lines holds, by its place: odd texts, and nothing now and then.
+fn line(n: i64) -> [Value; 3] {
+    let odd = ["", "\\", "\"", "'", "{a,b}", "NULL", "æ\n"];
+    let name = usize::try_from(n).map_or("", |n| odd[n % odd.len()]);
+    let number = (n % 3 > 0).then_some(n);
+    let bytes = (n % 5 > 0).then(|| vec![0, 0xff, u8::try_from(n % 200).unwrap_or_default()]);
+    [format!("{n}{name}").into(), number.into(), bytes.into()]
+}
+
+const LINES: Insert<'_> = Insert {
+    into: "line (name, number, bytes, twice)",
+    computed: Some("2 * CAST($2 AS BIGINT)"),
+    on_conflict: None,
+};
+
+/// Rows keep their order, whatever they hold; one that cannot be inserted takes the others with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_rows_are_inserted_in_order_or_not_at_all() -> anyhow::Result<()> {
+    for bed in both()? {
+        let store = store(&bed);
+        let rows: Result<_, StoreError> = store
+            .write(|tx| {
+                tx.insert::<3>(LINES, &[])?;
+                tx.insert(LINES, &(0..500).map(line).collect::<Vec<_>>())?;
+                // The statement for one row is another, though it reads alike.
+                let alike = "INSERT INTO line (name, number, bytes, twice) VALUES ($1, $2, $3, 2 * CAST($2 AS BIGINT))";
+                tx.execute(alike, &line(500))?;
+                tx.insert(LINES, &[line(501)])?;
+                tx.query("SELECT name, number, bytes, twice FROM line ORDER BY seq", &[])
+            })
+            .await;
+        let rows = rows?;
+        assert_eq!(rows.len(), 502);
+        for (row, n) in rows.iter().zip(0..) {
+            let found: [Value; 3] = [row.text(0)?.into(), row.opt_int(1)?.into(), row.opt_blob(2)?.into()];
+            assert!(found == line(n), "row {n}");
+            assert_eq!(row.opt_int(3)?, row.opt_int(1)?.map(|number| 2 * number));
+        }
+        let things = Insert {
+            into: "thing (name, number)",
+            ..Insert::default()
+        };
+        let twice = [["a".into(), 1.into()], ["b".into(), 2.into()], ["a".into(), 3.into()]];
+        let again = twice.clone();
+        let refused: Result<(), StoreError> = store.write(move |tx| tx.insert(things, &twice)).await;
+        assert_eq!(refused, Err(StoreError::Conflict));
+        assert_eq!(count(&store).await?, 0);
+        let once = Insert {
+            on_conflict: Some("(name) DO NOTHING"),
+            ..things
+        };
+        store
+            .write::<_, StoreError, _>(move |tx| tx.insert(once, &again))
+            .await?;
+        assert_eq!(count(&store).await?, 2);
+    }
+    Ok(())
+}
+
+/// Each of many keys finds its row, of any type, once; and its own number.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_find_their_rows_and_their_numbers() -> anyhow::Result<()> {
+    for bed in both()? {
+        let store = store(&bed);
+        store
+            .write(|tx| tx.insert(LINES, &(0..300).map(line).collect::<Vec<_>>()))
+            .await?;
+        for count in [0, 1, 3, 128] {
+            let found: Result<[usize; 3], StoreError> = store
+                .read(move |tx| {
+                    let list = |column: usize| {
+                        let keys = (0..count).map(|n| line(n)[column].clone());
+                        [Value::list(keys.collect())]
+                    };
+                    // On PostgreSQL a list without keys has a type all the same: the column's.
+                    let names = tx.query("SELECT 1 FROM line WHERE name = ANY($1)", &list(0))?;
+                    let numbers = tx.query("SELECT 1 FROM line WHERE number = ANY($1)", &list(1))?;
+                    let bytes = tx.query("SELECT 1 FROM line WHERE bytes = ANY($1) AND seq <= 128", &list(2))?;
+                    Ok([names.len(), numbers.len(), bytes.len()])
+                })
+                .await;
+            let with = |every: i64| usize::try_from((0..count).filter(|n| n % every > 0).count()).unwrap_or_default();
+            assert_eq!(found?, [usize::try_from(count)?, with(3), with(5)], "{count} keys");
+        }
+        let lists: Vec<Value> = Value::lists(0..257i64).collect();
+        assert_eq!(lists.len(), 3);
+        assert_eq!(Value::lists(0..0i64).count(), 0);
+        // From the last to the first, and one of them twice: the first of its numbers counts.
+        let numbered: Result<Vec<i64>, StoreError> = store
+            .write(|tx| {
+                let mut keys: Vec<i64> = (1..=300).rev().collect();
+                keys.insert(5, 296);
+                let numbers = 1000..1000 + 301i64;
+                for (keys, numbers) in Value::lists(keys).zip(Value::lists(numbers)) {
+                    let sql = "UPDATE line SET number = NTH(seq, $1, $2), twice = $3 WHERE seq = ANY($1)";
+                    tx.execute(sql, &[keys, numbers, 7.into()])?;
+                }
+                let sql = "UPDATE line SET number = NTH(name, $1, $2) WHERE name = ANY($1)";
+                let names = Value::list(vec![line(0)[0].clone()]);
+                tx.execute(sql, &[names, Value::list(vec![Value::Int(-1)])])?;
+                let rows = tx.query("SELECT number FROM line WHERE twice = 7 ORDER BY seq", &[])?;
+                rows.iter().map(|row| row.int(0)).collect()
+            })
+            .await;
+        let mut expected: Vec<i64> = (1..=300).map(|seq| 1000 + 300 - seq + i64::from(seq < 296)).collect();
+        expected[0] = -1;
+        assert_eq!(numbered?, expected);
     }
     Ok(())
 }

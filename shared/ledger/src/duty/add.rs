@@ -6,8 +6,11 @@ use store::{Insert, StoreError, Tx, Value};
 
 use crate::{NewDuty, Payload};
 
-/// Payloads of at most so many bytes share a statement, so many at most; of larger ones, one at a time is copied.
-const LIGHT: (usize, usize) = (32 << 10, 64);
+/// Payloads of at most so many bytes share a statement; of larger ones, one at a time is copied.
+const LIGHT_BYTES: usize = 32 << 10;
+
+/// So many of them share one at most.
+const LIGHT_TOGETHER: usize = 64;
 
 /// A duty to be added.
 pub(crate) struct Owed<'a> {
@@ -54,8 +57,8 @@ pub(crate) fn add_duties(tx: &mut Tx<'_>, owed: &[Owed<'_>]) -> Result<(), Store
     let payloads = owed
         .iter()
         .filter_map(|owed| Some((owed.duty.id, owed.duty.payload.as_ref()?)));
-    let (light, heavy): (Vec<_>, Vec<_>) = payloads.partition(|(_, payload)| payload.sealed.len() <= LIGHT.0);
-    for group in light.chunks(LIGHT.1).chain(heavy.chunks(1)) {
+    let (light, heavy): (Vec<_>, Vec<_>) = payloads.partition(|(_, payload)| payload.sealed.len() <= LIGHT_BYTES);
+    for group in light.chunks(LIGHT_TOGETHER).chain(heavy.chunks(1)) {
         add_payloads(tx, group)?;
     }
     Ok(())

@@ -243,6 +243,7 @@ fn take(
         not_paused("$3")
     );
     for list in Value::lists(ids.iter().map(DutyId::to_string)) {
+        // One alone is locked by its own update.
         if ids.len() > 1 {
             tx.reserve("duty", "id", &list)?;
         }

@@ -350,6 +350,11 @@ fn a_header_that_a_sealed_mail_does_not_have_is_refused() {
         mail.replace("\r\n", "\n"),
         mail.replacen("Formular", "For\0mular", 1),
         mail.replacen("Formular", &"x".repeat(1000), 1),
+        format!("{mail}\r"),
+        format!("{mail}\n"),
+        mail.replacen("\r\n", "\r\r\n", 1),
+        mail.replacen("\r\n", "\n\r", 1),
+        mail.replacen("Formular", "For\rmular", 1).replacen("\r\n", "\n", 1),
     ] {
         assert!(matches!(stored(&wrong), Err(NotSealed::Lines)));
     }
