@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use crate::Value;
 use crate::value::MOST_KEYS;
@@ -43,13 +44,13 @@ pub(crate) fn sqlite<'v>(sql: &str, values: &'v [Value]) -> (String, Vec<&'v Val
         } else {
             flat.push(value);
         }
-        places.push(first..=flat.len());
+        places.push(first..flat.len() + 1);
     }
     let place = |parameter: &str| {
         let at: Option<usize> = parameter.trim_start_matches('$').parse().ok();
         at.and_then(|at| places.get(at.checked_sub(1)?))
             .cloned()
-            .unwrap_or(1..=0)
+            .unwrap_or_default()
     };
     let mut written = String::with_capacity(sql.len() + 5 * flat.len());
     if let Some((before, [key, keys, numbers], after)) = nth(sql) {
@@ -67,7 +68,7 @@ pub(crate) fn sqlite<'v>(sql: &str, values: &'v [Value]) -> (String, Vec<&'v Val
 }
 
 /// Writes a part of a statement with its parameters where they stand for SQLite.
-fn write_places(written: &mut String, sql: &str, place: impl Fn(&str) -> std::ops::RangeInclusive<usize>) {
+fn write_places(written: &mut String, sql: &str, place: impl Fn(&str) -> Range<usize>) {
     let mut rest = sql;
     while let Some(at) = rest.find('$') {
         let (before, parameter) = rest.split_at(at);
