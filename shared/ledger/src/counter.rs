@@ -70,7 +70,7 @@ impl<'a> Counts<'a> {
         *self.0.entry((counter.as_str(), scope)).or_default() += by;
     }
 
-    /// Adds to the rows of the writing connection, so that no writer waits for another's count: a statement for many.
+    /// Adds to the rows of the writing connection, so that no writer waits for another's count.
     pub(crate) fn add(self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let lane = tx.lane();
         let row = |((name, scope), by): ((&str, Scope<'_>), i64)| {
@@ -84,9 +84,8 @@ impl<'a> Counts<'a> {
             ]
         };
         let insert = Insert {
-            into: "counter (shard, name, site, form, test, value)",
             on_conflict: Some("(name, site, form, test, shard) DO UPDATE SET value = counter.value + excluded.value"),
-            ..Insert::default()
+            ..Insert::into("counter (shard, name, site, form, test, value)")
         };
         tx.insert(insert, &self.0.into_iter().map(row).collect::<Vec<_>>())
     }

@@ -257,11 +257,10 @@ fn supersede(tx: &mut Tx<'_>, mut earlier: Vec<(SubmissionId, bool, Timestamp)>)
 }
 
 fn insert(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreError> {
-    let insert = Insert {
-        into: "submission (id, reference, site, form, kind, department, version, latest, late, test, state, received_at,
-                   alarm_at, site_copy, site_uuid, sid, serial, identity, answers, fields, epoch, sequence, changed, event)",
-        ..Insert::default()
-    };
+    let insert = Insert::into(
+        "submission (id, reference, site, form, kind, department, version, latest, late, test, state, received_at, alarm_at,
+             site_copy, site_uuid, sid, serial, identity, answers, fields, epoch, sequence, changed, event)",
+    );
     let rows: Vec<_> = taken.iter().map(|taken| values_of(&taken.new)).collect();
     tx.insert(insert, &rows)
 }
@@ -302,11 +301,10 @@ fn count_receipts(tx: &mut Tx<'_>, taken: &[&Recording]) -> Result<(), StoreErro
         .filter_map(|taken| Some((taken.new.receipt.as_ref()?, taken.now)));
     let row =
         |(receipt, now): (&ReceiptAddress, Timestamp)| [receipt.digest.as_slice().into(), now.as_millisecond().into()];
-    let insert = Insert {
-        into: "receipt_window (address, at)",
-        ..Insert::default()
-    };
-    tx.insert(insert, &receipts.map(row).collect::<Vec<_>>())
+    tx.insert(
+        Insert::into("receipt_window (address, at)"),
+        &receipts.map(row).collect::<Vec<_>>(),
+    )
 }
 
 /// Counts what arrived.

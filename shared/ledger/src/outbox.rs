@@ -121,7 +121,7 @@ impl<'a> Leaf<'a> {
     }
 }
 
-/// Writes evidence leaves, in order: a statement for many.
+/// Writes evidence leaves, in order.
 pub(crate) fn leaves(tx: &mut Tx<'_>, leaves: &[Leaf<'_>]) -> Result<(), StoreError> {
     let row = |leaf: &Leaf<'_>| {
         [
@@ -134,11 +134,10 @@ pub(crate) fn leaves(tx: &mut Tx<'_>, leaves: &[Leaf<'_>]) -> Result<(), StoreEr
             leaf.mac.into(),
         ]
     };
-    let insert = Insert {
-        into: "leaf (submission, duty, event, at, rule, actor, mac)",
-        ..Insert::default()
-    };
-    tx.insert(insert, &leaves.iter().map(row).collect::<Vec<_>>())
+    tx.insert(
+        Insert::into("leaf (submission, duty, event, at, rule, actor, mac)"),
+        &leaves.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 /// Writes an evidence leaf.
@@ -189,7 +188,7 @@ pub(crate) struct Told<'a> {
     pub(crate) data: &'a EventData,
 }
 
-/// Puts events on their way, in order: a statement for many. Each follows the last leaf about its submission, written in this
+/// Puts events on their way, in order. Each follows the last leaf about its submission, written in this
 /// transaction or before.
 pub(crate) fn tell(tx: &mut Tx<'_>, told: &[Told<'_>]) -> Result<(), StoreError> {
     let row = |told: &Told<'_>| {
@@ -203,9 +202,8 @@ pub(crate) fn tell(tx: &mut Tx<'_>, told: &[Told<'_>]) -> Result<(), StoreError>
         ]
     };
     let insert = Insert {
-        into: "outbox (submission, site, form, event, at, data, leaf)",
         computed: Some("(SELECT MAX(seq) FROM leaf WHERE submission = $1)"),
-        ..Insert::default()
+        ..Insert::into("outbox (submission, site, form, event, at, data, leaf)")
     };
     tx.insert(insert, &told.iter().map(row).collect::<Vec<_>>())
 }

@@ -19,13 +19,17 @@ pub(crate) fn postgres<'s>(sql: &'s str, values: &[Value]) -> Cow<'s, str> {
     let Some((before, [key, keys, numbers], after)) = nth(sql) else {
         return Cow::Borrowed(sql);
     };
-    let of = match list(values, keys).and_then(|keys| keys.first()) {
+    let first = match of(keys, values) {
+        Some(Value::List(keys)) => keys.first(),
+        _ => None,
+    };
+    let kind = match first {
         Some(Value::Int(_)) => "BIGINT",
         Some(Value::Blob(_)) => "BYTEA",
         _ => "TEXT",
     };
     Cow::Owned(format!(
-        "{before}(CAST({numbers} AS BIGINT[]))[array_position(CAST({keys} AS {of}[]), {key})]{after}"
+        "{before}(CAST({numbers} AS BIGINT[]))[array_position(CAST({keys} AS {kind}[]), {key})]{after}"
     ))
 }
 
@@ -46,12 +50,7 @@ pub(crate) fn sqlite<'v>(sql: &str, values: &'v [Value]) -> (String, Vec<&'v Val
         }
         places.push(first..flat.len() + 1);
     }
-    let place = |parameter: &str| {
-        let at: Option<usize> = parameter.trim_start_matches('$').parse().ok();
-        at.and_then(|at| places.get(at.checked_sub(1)?))
-            .cloned()
-            .unwrap_or_default()
-    };
+    let place = |parameter: &str| of(parameter, &places).cloned().unwrap_or_default();
     let mut written = String::with_capacity(sql.len() + 5 * flat.len());
     if let Some((before, [key, keys, numbers], after)) = nth(sql) {
         write_places(&mut written, before, place);
@@ -107,13 +106,10 @@ fn nth(sql: &str) -> Option<(&str, [&str; 3], &str)> {
     Some((before, [parts.next()?, parts.next()?, parts.next()?], after))
 }
 
-/// The list that a parameter stands for.
-fn list<'v>(values: &'v [Value], parameter: &str) -> Option<&'v [Value]> {
-    let at: usize = parameter.trim_start_matches('$').parse().ok()?;
-    match values.get(at.checked_sub(1)?)? {
-        Value::List(list) => Some(list),
-        _ => None,
-    }
+/// What a parameter, `$1` or a later one, stands for among these.
+fn of<'a, T>(parameter: &str, these: &'a [T]) -> Option<&'a T> {
+    let at: usize = parameter.strip_prefix('$')?.parse().ok()?;
+    these.get(at.checked_sub(1)?)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// What is inserted into: see [`Tx::insert`](crate::Tx::insert).
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Insert<'a> {
     /// A table and its columns: `leaf (submission, event)`.
     pub into: &'a str,
@@ -13,7 +13,17 @@ pub struct Insert<'a> {
     pub on_conflict: Option<&'a str>,
 }
 
-impl Insert<'_> {
+impl<'a> Insert<'a> {
+    /// Rows of values alone, none of which is there already.
+    #[must_use]
+    pub const fn into(into: &'a str) -> Self {
+        Self {
+            into,
+            computed: None,
+            on_conflict: None,
+        }
+    }
+
     /// The statement for one row of so many values.
     pub(crate) fn of_one(&self, width: usize) -> String {
         let places: Vec<String> = (1..=width).map(|place| format!("${place}")).collect();

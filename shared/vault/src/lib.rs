@@ -277,11 +277,10 @@ fn insert(tx: &mut Tx<'_>, made: &[Vec<NewKey>]) -> Result<Vec<()>, StoreError> 
             key.by.bytes().into(),
         ]
     };
-    let insert = Insert {
-        into: "data_key (owner, purpose, wrapped, created_at, wrapped_by)",
-        ..Insert::default()
-    };
-    tx.insert(insert, &made.iter().flatten().map(row).collect::<Vec<_>>())?;
+    tx.insert(
+        Insert::into("data_key (owner, purpose, wrapped, created_at, wrapped_by)"),
+        &made.iter().flatten().map(row).collect::<Vec<_>>(),
+    )?;
     Ok(vec![(); made.len()])
 }
 

@@ -240,10 +240,7 @@ async fn many_rows_are_inserted_in_order_or_not_at_all() -> anyhow::Result<()> {
             assert!(found == line(n), "row {n}");
             assert_eq!(row.opt_int(3)?, row.opt_int(1)?.map(|number| 2 * number));
         }
-        let things = Insert {
-            into: "thing (name, number)",
-            ..Insert::default()
-        };
+        let things = Insert::into("thing (name, number)");
         let twice = [["a".into(), 1.into()], ["b".into(), 2.into()], ["a".into(), 3.into()]];
         let again = twice.clone();
         let refused: Result<(), StoreError> = store.write(move |tx| tx.insert(things, &twice)).await;

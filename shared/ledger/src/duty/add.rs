@@ -45,15 +45,15 @@ fn is_test(tx: &mut Tx<'_>, id: SubmissionId) -> Result<bool, StoreError> {
     Ok(row.map_or(Ok(0), |row| row.int(0))? != 0)
 }
 
-/// Adds duties with their payloads: a statement for many of either.
+/// Adds duties with their payloads.
 pub(crate) fn add_duties(tx: &mut Tx<'_>, owed: &[Owed<'_>]) -> Result<(), StoreError> {
-    let duties = Insert {
-        into:
+    tx.insert(
+        Insert::into(
             "duty (submission, created_at, next_at, attempts, test, id, kind, role, department, state, reason, done_at,
                    expires_at)",
-        ..Insert::default()
-    };
-    tx.insert(duties, &owed.iter().map(values_of).collect::<Vec<_>>())?;
+        ),
+        &owed.iter().map(values_of).collect::<Vec<_>>(),
+    )?;
     let payloads = owed
         .iter()
         .filter_map(|owed| Some((owed.duty.id, owed.duty.payload.as_ref()?)));
@@ -92,9 +92,8 @@ fn add_payloads(tx: &mut Tx<'_>, payloads: &[(DutyId, &Payload)]) -> Result<(), 
             payload.sealed.as_slice().into(),
         ]
     };
-    let insert = Insert {
-        into: "payload (duty, owner, purpose, sealed)",
-        ..Insert::default()
-    };
-    tx.insert(insert, &payloads.iter().map(row).collect::<Vec<_>>())
+    tx.insert(
+        Insert::into("payload (duty, owner, purpose, sealed)"),
+        &payloads.iter().map(row).collect::<Vec<_>>(),
+    )
 }
