@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::DutyId;
+use futures::future::maybe_done;
+use futures::poll;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
@@ -243,12 +245,22 @@ impl Publisher {
                 return Err(PublishError::Blocked);
             }
             let channel = self.channel(session.insert(open)).await?;
-            let mut sent = Vec::with_capacity(messages.len());
+            let mut sending = Vec::with_capacity(messages.len());
             for (message, (address, properties)) in messages.iter().zip(ready) {
-                sent.push(unconfirmed(&channel, address, message.body, properties).await?);
+                let mut publishing = Box::pin(maybe_done(unconfirmed(&channel, address, message.body, properties)));
+                // That hands it to the connection, in this order; what waits for another poll is its way to the socket. One
+                // after the other each would be a write of its own, and a change of threads there and back.
+                let _ = poll!(publishing.as_mut());
+                sending.push((message, publishing));
+            }
+            let mut sent = Vec::with_capacity(messages.len());
+            for (message, mut publishing) in sending {
+                publishing.as_mut().await;
+                let confirm = publishing.as_mut().take_output().transpose()?;
+                sent.extend(confirm.map(|confirm| (message, confirm)));
             }
             let mut confirmations = Vec::with_capacity(messages.len());
-            for (message, confirm) in messages.iter().zip(sent) {
+            for (message, confirm) in sent {
                 confirmations.push((message.routing_key, confirm.await?));
             }
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
