@@ -3,7 +3,8 @@
 //! A submission is one message consumed and acknowledged, one mail sealed, two mails given to the relay, and two commits
 //! to a store that is on the disk when it says so; and one message is published with a confirm. The *composite limit* is
 //! the number of cores divided by the CPU time of these, the broker's and the relay's shares included. Nothing that Kvit
-//! adds (checking, deduplicating, a ledger, retries, evidence) is in it.
+//! adds (checking, deduplicating, a ledger, retries, evidence) is in it; the three events that the contract has a site told
+//! of each submission are measured beside it, as bare, and are no part of it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -11,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use futures::StreamExt as _;
-use lapin::options::QueueDeclareOptions;
+use futures::future::try_join_all;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde::Serialize;
 use store::{Journal, Migration, Options, Store, StoreError};
 
@@ -69,6 +71,12 @@ impl Shape {
 const SEALING: Duration = Duration::from_secs(3);
 /// The size of a receipt.
 const RECEIPT: usize = 6_500;
+/// The size of an event to a site.
+const EVENT: usize = 430;
+/// How many events a site is told of a submission: accepted, delivered, deleted.
+const EVENTS: f64 = 3.0;
+/// The queue for messages and events, and the exchange of the events.
+const QUEUE: &str = "bench";
 
 /// One operation.
 #[derive(Debug, Serialize)]
@@ -89,6 +97,10 @@ pub(crate) struct Ceilings {
     pub(crate) operations: Vec<Ceiling>,
     /// Submissions a second.
     pub(crate) composite: f64,
+    /// An event told to a site: no part of the composite limit.
+    pub(crate) event: Ceiling,
+    /// Submissions a second, were the events a part of the limit.
+    pub(crate) with_events: f64,
 }
 
 /// Measures each operation.
@@ -99,13 +111,17 @@ pub(crate) async fn run(shape: &Shape) -> anyhow::Result<Ceilings> {
     let plain = shape.plain;
     let mut operations = vec![tokio::task::spawn_blocking(move || seal(cores, plain)).await??];
     operations.push(smtp(&rig, shape)?);
-    operations.extend(amqp(&rig, shape).await?);
+    let (of_message, event) = amqp(&rig, shape).await?;
+    operations.extend(of_message);
     operations.push(commits(&rig, shape).await?);
     let micros: f64 = operations.iter().map(|one| one.cpu_us * one.times).sum();
+    let limit = |micros| cores as f64 * 1e6 / micros;
     Ok(Ceilings {
         cores,
         operations,
-        composite: cores as f64 * 1e6 / micros,
+        composite: limit(micros),
+        with_events: limit(micros + event.cpu_us * event.times),
+        event,
     })
 }
 
@@ -199,38 +215,17 @@ fn answer(answers: &mut BufReader<TcpStream>, code: &str) -> anyhow::Result<()> 
     }
 }
 
-/// A quorum queue: publishing with confirms, then consuming with acknowledgements, many of either together.
-async fn amqp(rig: &Rig, shape: &Shape) -> anyhow::Result<[Ceiling; 2]> {
+/// A quorum queue: publishing with confirms, then consuming with acknowledgements, many of either together; and publishing
+/// events to it by a topic exchange.
+async fn amqp(rig: &Rig, shape: &Shape) -> anyhow::Result<([Ceiling; 2], Ceiling)> {
     let (body, together) = (shape.body.as_slice(), shape.together);
     let count = shape.count / together * together;
     let url = rig.bed.host.url(rig.bed.host.node.rabbit.port());
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    let mut quorum = FieldTable::default();
-    quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    let durable = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    channel.queue_declare("bench".into(), durable, quorum).await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let channel = declared(&connection).await?;
     let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
     for _ in 0..count / together {
-        let mut confirms = Vec::new();
-        for _ in 0..together {
-            let persistent = BasicProperties::default().with_delivery_mode(2);
-            let sent = channel.basic_publish(
-                "".into(),
-                "bench".into(),
-                BasicPublishOptions::default(),
-                body,
-                persistent,
-            );
-            confirms.push(sent.await?);
-        }
-        for confirm in confirms {
-            ensure!(confirm.await?.is_ack(), "a message was refused");
-        }
+        publish(&channel, ["", QUEUE], body, together).await?;
     }
     let took = start.elapsed();
     let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
@@ -242,7 +237,7 @@ async fn amqp(rig: &Rig, shape: &Shape) -> anyhow::Result<[Ceiling; 2]> {
         .await?;
     let options = BasicConsumeOptions::default();
     let mut consumer = channel
-        .basic_consume("bench".into(), "bench".into(), options, FieldTable::default())
+        .basic_consume(QUEUE.into(), QUEUE.into(), options, FieldTable::default())
         .await?;
     for number in 1..=count {
         let delivery = consumer.next().await.context("a message")??;
@@ -254,7 +249,59 @@ async fn amqp(rig: &Rig, shape: &Shape) -> anyhow::Result<[Ceiling; 2]> {
     let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
     let consumed = ceiling("message consumed, acknowledged", 1.0, count, took, mine + theirs);
     connection.close(200, "OK".into()).await?;
-    Ok([published, consumed])
+
+    // Nobody takes the events, as nobody takes those of a drain.
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+    let channel = declared(&connection).await?;
+    let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
+    for _ in 0..count / together {
+        publish(&channel, [QUEUE, "eksempel.form.accepted"], &[b'x'; EVENT], together).await?;
+    }
+    let took = start.elapsed();
+    let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
+    let event = ceiling("event published, confirmed", EVENTS, count, took, mine + theirs);
+    connection.close(200, "OK".into()).await?;
+    Ok(([published, consumed], event))
+}
+
+/// A channel that confirms, with the queue, and the exchange that every event goes to it by.
+async fn declared(connection: &Connection) -> anyhow::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    let mut quorum = FieldTable::default();
+    quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel.queue_declare(QUEUE.into(), durable, quorum).await?;
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default();
+    channel
+        .exchange_declare(QUEUE.into(), ExchangeKind::Topic, durable, none.clone())
+        .await?;
+    let options = QueueBindOptions::default();
+    channel
+        .queue_bind(QUEUE.into(), QUEUE.into(), "eksempel.#".into(), options, none)
+        .await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// Publishes so many messages together, as cheaply as the library can: they share their way to the socket.
+async fn publish(channel: &Channel, [exchange, key]: [&str; 2], body: &[u8], together: u64) -> anyhow::Result<()> {
+    let one = |_| {
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let options = BasicPublishOptions::default();
+        channel.basic_publish(exchange.into(), key.into(), options, body, persistent)
+    };
+    let confirms = try_join_all((0..together).map(one)).await?;
+    for confirm in try_join_all(confirms).await? {
+        ensure!(confirm.is_ack(), "a message was refused");
+    }
+    Ok(())
 }
 
 /// A row of two sealed mails and a row of a key: written, and deleted, in a store each.

@@ -103,6 +103,11 @@ fn limits(ceilings: &ceilings::Ceilings) -> String {
             one.operation, one.per_second, one.cpu_us, one.times
         );
     }
-    text.push('\n');
+    let event = &ceilings.event;
+    let _ = writeln!(
+        text,
+        "\nBeside the limit: {} events told to the site of each, bare, {:.0} µs each. With them it were {:.1} a second.\n",
+        event.times, event.cpu_us, ceilings.with_events
+    );
     text
 }
