@@ -106,7 +106,7 @@ fn limits(ceilings: &ceilings::Ceilings) -> String {
     let event = &ceilings.event;
     let _ = writeln!(
         text,
-        "\nBeside the limit: {} events told to the site of each, bare, {:.0} µs each. With them it were {:.1} a second.\n",
+        "\nBeside the limit: {} events told to the site of each, bare, {:.0} µs each. With them it would be {:.1} a second.\n",
         event.times, event.cpu_us, ceilings.with_events
     );
     text

@@ -15,7 +15,6 @@ use letter::Parcel;
 use vault::{DataKey, Index, Purpose};
 
 use crate::check::{Checked, receipt_address};
-use crate::compose::{Composed, Department};
 use crate::identity::{Identity, lock};
 use crate::message::Message;
 use crate::shapes::{Event, Headers, Incoming};
@@ -217,10 +216,9 @@ impl Case<'_> {
         }
     }
 
-    pub(crate) fn purposes(&self, composed: &Composed) -> Vec<Purpose> {
-        let held = matches!(composed.department, Some(Department::Held(_)));
+    /// What its payloads are sealed for, whatever its mails come to.
+    pub(crate) fn purposes(&self) -> Vec<Purpose> {
         let mut purposes = vec![Purpose::Mail];
-        purposes.extend(held.then_some(Purpose::Intake));
         purposes.extend(self.is_registration().then_some(Purpose::Registration));
         purposes.extend(self.journal().map(|_| Purpose::Journal));
         purposes

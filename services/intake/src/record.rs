@@ -117,17 +117,39 @@ impl Intake {
             submission,
         };
         let submission = job.submission.clone();
-        let composed = self.compose(job, Arc::clone(&case.index), case.now).await?;
-        let purposes = case.purposes(&composed);
+        // The keys wait for the disk while the mails are made.
+        let mut purposes = case.purposes();
+        let composing = async {
+            let composed = self.compose(job, Arc::clone(&case.index), case.now).await?;
+            failpoint::reached("intake.composed").await;
+            Ok::<_, Trouble>(composed)
+        };
+        let making = async {
+            let keys = self.vault.create(id.0, &purposes, case.now).await?;
+            failpoint::reached("intake.key_committed").await;
+            Ok::<_, Trouble>(keys)
+        };
+        let (composed, keys) = tokio::join!(composing, making);
+        let mut keys = keys?;
+        let composed = match composed {
+            Ok(composed) => composed,
+            Err(trouble) => {
+                // Nothing is recorded under this id, and never will be. Keys that this does not reach are swept.
+                let _ = self.vault.destroy_all(vec![id.0]).await;
+                return Err(trouble);
+            }
+        };
+        // Only now is it known whether the answers have to wait.
+        if matches!(composed.department, Some(Department::Held(_))) {
+            keys.extend(self.vault.create(id.0, &[Purpose::Intake], case.now).await?);
+            purposes.push(Purpose::Intake);
+        }
         let notes = if composed.key_ignored {
             vec!["receipt_key_ignored"]
         } else {
             Vec::new()
         };
         case.message.passed("compose", || self.clock.now());
-        failpoint::reached("intake.composed").await;
-        let keys = self.vault.create(id.0, &purposes, case.now).await?;
-        failpoint::reached("intake.key_committed").await;
         let sealer = Sealer {
             id,
             purposes: &purposes,

@@ -248,16 +248,16 @@ impl Publisher {
             let mut sending = Vec::with_capacity(messages.len());
             for (message, (address, properties)) in messages.iter().zip(ready) {
                 let mut publishing = Box::pin(maybe_done(unconfirmed(&channel, address, message.body, properties)));
-                // That hands it to the connection, in this order; what waits for another poll is its way to the socket. One
-                // after the other each would be a write of its own, and a change of threads there and back.
+                // The first poll hands it to the connection, in this order (which `join_all` does not promise); the rest of
+                // the future only waits until it is written. Awaited one after the other, each were a write of its own.
                 let _ = poll!(publishing.as_mut());
                 sending.push((message, publishing));
             }
             let mut sent = Vec::with_capacity(messages.len());
             for (message, mut publishing) in sending {
                 publishing.as_mut().await;
-                let confirm = publishing.as_mut().take_output().transpose()?;
-                sent.extend(confirm.map(|confirm| (message, confirm)));
+                let confirm = publishing.as_mut().take_output().expect("it was awaited")?;
+                sent.push((message, confirm));
             }
             let mut confirmations = Vec::with_capacity(messages.len());
             for (message, confirm) in sent {

@@ -106,6 +106,22 @@ async fn poison_is_put_aside_and_no_good_message_with_it() -> anyhow::Result<()>
     Ok(())
 }
 
+/// What cannot be composed leaves no data key but that of its quarantine: its keys were made meanwhile, for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_composed_leaves_no_key() -> anyhow::Result<()> {
+    let bed = TestBed::prepare().await?;
+    let _intake = bed.spawn_with("kvit-intake", &[]).await?;
+    bed.publish(&poison(0, "panic")).await?;
+    within(Duration::from_mins(1), "the poison is put aside", async || {
+        Ok((bed.figures().await?.quarantined == 1).then_some(()))
+    })
+    .await?;
+    let keys = "SELECT owner FROM data_key";
+    let keys = bed.stores().ask_keys(&bed.path(""), keys).await?.len();
+    ensure!(keys == 1, "{keys} keys");
+    Ok(())
+}
+
 /// Starts intake again whenever it dies, as a supervisor does, until every poison is in quarantine. Answers how often it
 /// died.
 async fn until_put_aside(bed: &TestBed, fleet: &mut Fleet<'_>, load: &Load) -> anyhow::Result<i64> {
