@@ -75,8 +75,10 @@ const RECEIPT: usize = 6_500;
 const EVENT: usize = 430;
 /// How many events a site is told of a submission: accepted, delivered, deleted.
 const EVENTS: f64 = 3.0;
-/// The queue for messages and events, and the exchange of the events.
+/// The queue of the messages.
 const QUEUE: &str = "bench";
+/// The exchange of the events, and the queue that it puts them in. Nobody takes them, as nobody takes those of a drain.
+const TOLD: &str = "bench-events";
 
 /// One operation.
 #[derive(Debug, Serialize)]
@@ -215,21 +217,27 @@ fn answer(answers: &mut BufReader<TcpStream>, code: &str) -> anyhow::Result<()> 
     }
 }
 
-/// A quorum queue: publishing with confirms, then consuming with acknowledgements, many of either together; and publishing
-/// events to it by a topic exchange.
+/// Quorum queues: publishing messages and events with confirms, then consuming the messages with acknowledgements, many of
+/// either together.
 async fn amqp(rig: &Rig, shape: &Shape) -> anyhow::Result<([Ceiling; 2], Ceiling)> {
-    let (body, together) = (shape.body.as_slice(), shape.together);
-    let count = shape.count / together * together;
+    let (together, count) = (shape.together, shape.count / shape.together * shape.together);
     let url = rig.bed.host.url(rig.bed.host.node.rabbit.port());
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
-    let channel = declared(&connection).await?;
-    let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
-    for _ in 0..count / together {
-        publish(&channel, ["", QUEUE], body, together).await?;
-    }
-    let took = start.elapsed();
-    let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
-    let published = ceiling("message published, confirmed", 1.0, count, took, mine + theirs);
+    let channel = connection.create_channel().await?;
+    declare(&channel).await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let publish = async |operation, times, address, body: &[u8]| {
+        let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
+        for _ in 0..count / together {
+            publish(&channel, address, body, together).await?;
+        }
+        let took = start.elapsed();
+        let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
+        anyhow::Ok(ceiling(operation, times, count, took, mine + theirs))
+    };
+    let published = publish("message published, confirmed", 1.0, ["", QUEUE], &shape.body).await?;
+    let address = [TOLD, "eksempel.form.accepted"];
+    let event = publish("event published, confirmed", EVENTS, address, &[b'x'; EVENT]).await?;
 
     let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
     channel
@@ -249,45 +257,33 @@ async fn amqp(rig: &Rig, shape: &Shape) -> anyhow::Result<([Ceiling; 2], Ceiling
     let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
     let consumed = ceiling("message consumed, acknowledged", 1.0, count, took, mine + theirs);
     connection.close(200, "OK".into()).await?;
-
-    // Nobody takes the events, as nobody takes those of a drain.
-    let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
-    let channel = declared(&connection).await?;
-    let (start, before, broker) = (Instant::now(), own()?, rig.broker_cpu()?);
-    for _ in 0..count / together {
-        publish(&channel, [QUEUE, "eksempel.form.accepted"], &[b'x'; EVENT], together).await?;
-    }
-    let took = start.elapsed();
-    let (Cpu(mine), Cpu(theirs)) = (own()? - before, rig.broker_cpu()? - broker);
-    let event = ceiling("event published, confirmed", EVENTS, count, took, mine + theirs);
-    connection.close(200, "OK".into()).await?;
     Ok(([published, consumed], event))
 }
 
-/// A channel that confirms, with the queue, and the exchange that every event goes to it by.
-async fn declared(connection: &Connection) -> anyhow::Result<Channel> {
-    let channel = connection.create_channel().await?;
+/// The two queues, and the exchange that the events come by.
+async fn declare(channel: &Channel) -> anyhow::Result<()> {
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let durable = QueueDeclareOptions {
         durable: true,
         ..QueueDeclareOptions::default()
     };
-    channel.queue_declare(QUEUE.into(), durable, quorum).await?;
+    for queue in [QUEUE, TOLD] {
+        channel.queue_declare(queue.into(), durable, quorum.clone()).await?;
+    }
     let durable = ExchangeDeclareOptions {
         durable: true,
         ..ExchangeDeclareOptions::default()
     };
     let none = FieldTable::default();
     channel
-        .exchange_declare(QUEUE.into(), ExchangeKind::Topic, durable, none.clone())
+        .exchange_declare(TOLD.into(), ExchangeKind::Topic, durable, none.clone())
         .await?;
     let options = QueueBindOptions::default();
     channel
-        .queue_bind(QUEUE.into(), QUEUE.into(), "eksempel.#".into(), options, none)
+        .queue_bind(TOLD.into(), TOLD.into(), "eksempel.#".into(), options, none)
         .await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    Ok(channel)
+    Ok(())
 }
 
 /// Publishes so many messages together, as cheaply as the library can: they share their way to the socket.

@@ -253,14 +253,10 @@ impl Publisher {
                 let _ = poll!(publishing.as_mut());
                 sending.push((message, publishing));
             }
-            let mut sent = Vec::with_capacity(messages.len());
+            let mut confirmations = Vec::with_capacity(messages.len());
             for (message, mut publishing) in sending {
                 publishing.as_mut().await;
                 let confirm = publishing.as_mut().take_output().expect("it was awaited")?;
-                sent.push((message, confirm));
-            }
-            let mut confirmations = Vec::with_capacity(messages.len());
-            for (message, confirm) in sent {
                 confirmations.push((message.routing_key, confirm.await?));
             }
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
